@@ -1,0 +1,11 @@
+//! The ingest service: here is a file, make it findable.
+//!
+//! An upload is put on disk and into the catalog's queue before it is acknowledged; a worker parses it in a child
+//! process, cuts it into chunks and embeds them; one indexer writes both indexes and then flips the catalog to the new
+//! version, so that a search finds the old version or the new one, never none and never both.
+//!
+//! *Useful for* getting documents in and out, and for knowing how far they are. *Not useful for* searching: that is the
+//! gateway's, which reads the same catalog and the same indexes.
+
+pub mod chunk;
+pub mod parse;

@@ -1,0 +1,146 @@
+//! The main language of a text.
+
+use whatlang::{Detector, Lang};
+
+/// Characters that are looked at: from the start, the middle and the end.
+const SAMPLE: usize = 12_000;
+/// Below so many letters an alphabet's language is a guess.
+const ENOUGH_LETTERS: usize = 60;
+/// A Chinese character says about as much as so many letters.
+const HAN_WEIGHT: usize = 3;
+
+/// Letters of a text by script.
+#[derive(Default)]
+struct Scripts {
+    han: usize,
+    kana: usize,
+    hangul: usize,
+    letters: usize,
+}
+
+/// The main language of `text`, ISO 639-1, or what the document `declares` (a BCP 47 tag) where the text is too short.
+pub(crate) fn language(text: &str, declares: Option<&str>) -> Option<String> {
+    let sample = sample(text);
+    let scripts = count(&sample);
+    let declared = declares.and_then(primary);
+    if let Some(wide) = wide_script(&scripts) {
+        return Some(wide.to_owned());
+    }
+    let found = Detector::new().detect(&sample).filter(|info| scripts.letters >= ENOUGH_LETTERS && info.is_reliable());
+    match (found.and_then(|info| code(info.lang())), declared) {
+        (Some(found), _) => Some(found.to_owned()),
+        (None, Some(declared)) => Some(declared),
+        (None, None) => weak_guess(&sample, &scripts),
+    }
+}
+
+/// The best guess for a text that says little: better than none from twenty letters on.
+fn weak_guess(sample: &str, scripts: &Scripts) -> Option<String> {
+    let info = Detector::new().detect(sample)?;
+    let likely = scripts.letters >= 20 && info.confidence() > 0.5;
+    likely.then(|| code(info.lang())).flatten().map(str::to_owned)
+}
+
+/// Chinese, Japanese or Korean, where their scripts outweigh the alphabets.
+fn wide_script(scripts: &Scripts) -> Option<&'static str> {
+    let wide = scripts.han + scripts.kana + scripts.hangul;
+    if wide == 0 || wide * HAN_WEIGHT < scripts.letters {
+        return None;
+    }
+    if scripts.hangul * 4 > wide {
+        Some("ko")
+    } else if scripts.kana * 10 > wide {
+        Some("ja")
+    } else {
+        Some("zh")
+    }
+}
+
+fn count(sample: &str) -> Scripts {
+    let mut scripts = Scripts::default();
+    for c in sample.chars() {
+        match c {
+            '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}' => scripts.han += 1,
+            '\u{3041}'..='\u{30FF}' | '\u{FF66}'..='\u{FF9D}' => scripts.kana += 1,
+            '\u{1100}'..='\u{11FF}' | '\u{AC00}'..='\u{D7A3}' => scripts.hangul += 1,
+            c if c.is_alphabetic() => scripts.letters += 1,
+            _ => {}
+        }
+    }
+    scripts
+}
+
+/// The start, the middle and the end of `text`, without what looks like an address or code.
+fn sample(text: &str) -> String {
+    let third = SAMPLE / 3;
+    let middle = text.floor_char_boundary(text.len() / 2);
+    let tail = text.floor_char_boundary(text.len().saturating_sub(third));
+    let parts = if text.len() <= SAMPLE * 3 {
+        vec![text]
+    } else {
+        [0, middle, tail].into_iter().filter_map(|start| text.get(start..)).collect()
+    };
+    let is_word = |word: &&str| !word.contains("://") && !word.contains('_') && !word.contains('@');
+    let words = parts.iter().flat_map(|part| part.split_whitespace().filter(is_word).scan(third * 4, |left, word| {
+        *left = left.checked_sub(word.len() + 1)?;
+        Some(word)
+    }));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The primary subtag of a BCP 47 tag, where it is ISO 639-1.
+fn primary(tag: &str) -> Option<String> {
+    let first = tag.trim().split(['-', '_']).next()?.to_ascii_lowercase();
+    (first.len() == 2 && first.bytes().all(|b| b.is_ascii_lowercase())).then_some(first)
+}
+
+/// ISO 639-1 of a detected language.
+fn code(lang: Lang) -> Option<&'static str> {
+    TWO_LETTERS.iter().find(|(three, _)| *three == lang.code()).map(|(_, two)| *two)
+}
+
+/// ISO 639-3 → ISO 639-1, for the languages that whatlang knows.
+const TWO_LETTERS: &[(&str, &str)] = &[
+    ("afr", "af"), ("aka", "ak"), ("amh", "am"), ("ara", "ar"), ("aze", "az"), ("bel", "be"), ("ben", "bn"), ("bul", "bg"),
+    ("cat", "ca"), ("ces", "cs"), ("cmn", "zh"), ("cym", "cy"), ("dan", "da"), ("deu", "de"), ("ell", "el"), ("eng", "en"),
+    ("epo", "eo"), ("est", "et"), ("fin", "fi"), ("fra", "fr"), ("guj", "gu"), ("heb", "he"), ("hin", "hi"), ("hrv", "hr"),
+    ("hun", "hu"), ("hye", "hy"), ("ind", "id"), ("ita", "it"), ("jav", "jv"), ("jpn", "ja"), ("kan", "kn"), ("kat", "ka"),
+    ("khm", "km"), ("kor", "ko"), ("lat", "la"), ("lav", "lv"), ("lit", "lt"), ("mal", "ml"), ("mar", "mr"), ("mkd", "mk"),
+    ("mya", "my"), ("nep", "ne"), ("nld", "nl"), ("nob", "nb"), ("ori", "or"), ("pan", "pa"), ("pes", "fa"), ("pol", "pl"),
+    ("por", "pt"), ("ron", "ro"), ("rus", "ru"), ("sin", "si"), ("slk", "sk"), ("slv", "sl"), ("sna", "sn"), ("spa", "es"),
+    ("srp", "sr"), ("swe", "sv"), ("tam", "ta"), ("tel", "te"), ("tgl", "tl"), ("tha", "th"), ("tuk", "tk"), ("tur", "tr"),
+    ("ukr", "uk"), ("urd", "ur"), ("uzb", "uz"), ("vie", "vi"), ("yid", "yi"), ("zul", "zu"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_told() {
+        for (text, expected) in [
+            ("Employees may take fifteen days of leave a year; sick leave needs a note from a doctor.", "en"),
+            ("Die Beschäftigten haben Anspruch auf fünfzehn Urlaubstage; bei Krankheit ist ein Attest nötig.", "de"),
+            ("员工每年有十五天年假。", "zh"),
+            ("請使用 PostgreSQL 資料庫儲存文件，並透過 API 查詢。", "zh"),
+            ("社員は年に十五日の休暇を取得できます。", "ja"),
+            ("직원은 일 년에 십오 일의 휴가를 사용할 수 있습니다.", "ko"),
+            ("يحق للموظفين الحصول على خمسة عشر يوما من الإجازة السنوية في كل عام عمل", "ar"),
+            ("Сотрудники имеют право на пятнадцать дней отпуска каждый год работы в компании.", "ru"),
+        ] {
+            assert_eq!(language(text, None).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_short_text_takes_what_is_declared() {
+        assert_eq!(language("OK 42", Some("fr-CA")).as_deref(), Some("fr"));
+        assert_eq!(language("OK 42", Some("x-klingon")), None);
+    }
+
+    #[test]
+    fn every_known_language_has_two_letters_or_none_in_the_standard() {
+        let without: Vec<_> = Lang::all().iter().filter(|lang| code(**lang).is_none()).map(|lang| lang.code()).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+}

@@ -1,0 +1,121 @@
+use crate::CatalogError;
+use sqlx::{Row, SqlitePool};
+
+/// Every change of the schema, oldest first; the number of a change is its place, from 1. Never edit one that was
+/// released: add another.
+const CHANGES: &[&str] = &[INITIAL];
+
+/// Ids are text (UUIDs), times are microseconds since 1970 (UTC), truth values are 0 or 1.
+const INITIAL: &str = "
+CREATE TABLE collections (
+    name        TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    embedder    TEXT NOT NULL,
+    dimensions  BIGINT NOT NULL,
+    state       TEXT NOT NULL,
+    created_at  BIGINT NOT NULL
+);
+CREATE TABLE documents (
+    id             TEXT PRIMARY KEY,
+    collection     TEXT NOT NULL REFERENCES collections (name),
+    name           TEXT NOT NULL,
+    last_number    BIGINT NOT NULL,
+    newest_version TEXT NOT NULL,
+    active_version TEXT,
+    deleted        BIGINT NOT NULL DEFAULT 0,
+    created_at     BIGINT NOT NULL,
+    UNIQUE (collection, name)
+);
+CREATE TABLE versions (
+    id            TEXT PRIMARY KEY,
+    document_id   TEXT NOT NULL REFERENCES documents (id),
+    collection    TEXT NOT NULL REFERENCES collections (name),
+    number        BIGINT NOT NULL,
+    state         TEXT NOT NULL,
+    job_id        TEXT NOT NULL,
+    content_hash  TEXT NOT NULL,
+    bytes         BIGINT NOT NULL,
+    media_type    TEXT,
+    declared      TEXT,
+    metadata      TEXT NOT NULL,
+    format        TEXT,
+    language      TEXT,
+    title         TEXT,
+    pages         BIGINT,
+    chunk_count   BIGINT NOT NULL DEFAULT 0,
+    parsed        BIGINT NOT NULL DEFAULT 0,
+    touched       BIGINT NOT NULL DEFAULT 0,
+    created_at    BIGINT NOT NULL,
+    UNIQUE (document_id, number)
+);
+CREATE INDEX versions_by_state ON versions (state, collection);
+CREATE INDEX versions_by_collection ON versions (collection, state, chunk_count);
+CREATE INDEX versions_by_content ON versions (content_hash);
+CREATE TABLE texts (
+    version_id TEXT PRIMARY KEY REFERENCES versions (id) ON DELETE CASCADE,
+    body       TEXT NOT NULL
+);
+CREATE TABLE chunks (
+    id         TEXT PRIMARY KEY,
+    version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    ordinal    BIGINT NOT NULL,
+    span_start BIGINT NOT NULL,
+    span_end   BIGINT NOT NULL,
+    page       BIGINT,
+    heading    TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    tokens     BIGINT NOT NULL,
+    UNIQUE (version_id, ordinal)
+);
+CREATE TABLE jobs (
+    id             TEXT PRIMARY KEY,
+    kind           TEXT NOT NULL,
+    status         TEXT NOT NULL,
+    stage          TEXT NOT NULL,
+    progress       DOUBLE PRECISION NOT NULL DEFAULT 0,
+    collection     TEXT,
+    document_id    TEXT,
+    document_name  TEXT,
+    version_id     TEXT,
+    version_number BIGINT,
+    warnings       TEXT NOT NULL DEFAULT '[]',
+    error          TEXT,
+    attempts       BIGINT NOT NULL DEFAULT 0,
+    crashes        BIGINT NOT NULL DEFAULT 0,
+    lease_owner    TEXT,
+    lease_until    BIGINT,
+    created_at     BIGINT NOT NULL,
+    updated_at     BIGINT NOT NULL
+);
+CREATE INDEX jobs_by_turn ON jobs (status, crashes, id);
+CREATE INDEX jobs_by_collection ON jobs (collection, id);
+CREATE INDEX jobs_by_document ON jobs (document_id, status);
+";
+
+/// Brings the database to the newest schema. Processes that start together take turns.
+pub(crate) async fn migrate(pool: &SqlitePool) -> Result<(), CatalogError> {
+    let failed = CatalogError::sql;
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a migration"))?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS lore_schema (version BIGINT NOT NULL)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed("make the schema table"))?;
+    let row = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM lore_schema")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed("read its schema"))?;
+    let found: i64 = row.try_get("version").map_err(failed("read its schema"))?;
+    let known = CHANGES.len() as i64;
+    if found > known {
+        return Err(CatalogError::NewerSchema { found, known });
+    }
+    for (change, number) in CHANGES.iter().zip(1..).filter(|(_, number)| *number > found) {
+        sqlx::raw_sql(*change).execute(&mut *transaction).await.map_err(failed("change its schema"))?;
+        sqlx::query("INSERT INTO lore_schema (version) VALUES ($1)")
+            .bind(number)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed("note its schema"))?;
+    }
+    transaction.commit().await.map_err(failed("commit a migration"))
+}

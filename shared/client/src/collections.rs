@@ -1,0 +1,50 @@
+use crate::{Client, ClientError};
+use lore_types::{Collection, Deleted, List};
+use serde::Serialize;
+
+/// A collection to be made.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewCollection {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The catalogue name of its embedder; the server's default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<String>,
+}
+
+impl Client {
+    /// Every collection.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn collections(&self) -> Result<List<Collection>, ClientError> {
+        self.get(&["v1", "collections"], &[]).await
+    }
+
+    /// One collection.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn collection(&self, name: &str) -> Result<Collection, ClientError> {
+        self.get(&["v1", "collections", name], &[]).await
+    }
+
+    /// Makes a collection.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_collection(&self, new: &NewCollection) -> Result<Collection, ClientError> {
+        self.post(&["v1", "collections"], new).await
+    }
+
+    /// Deletes a collection and all that is in it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_collection(&self, name: &str) -> Result<Deleted, ClientError> {
+        self.delete(&["v1", "collections", name]).await
+    }
+}

@@ -1,0 +1,114 @@
+use crate::{EmbedError, EmbedTokenizer, TokenCounter};
+use std::collections::VecDeque;
+
+/// Padded tokens of one computation. Longer computations are not faster on a CPU, and a waiting query cannot interrupt one.
+const GROUP_TOKENS: usize = 1024;
+
+/// Vectors of some texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embeddings {
+    /// Unit vectors, in the order of the texts.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens that the model read of each text, special tokens and prefix counted.
+    pub tokens: Vec<usize>,
+    /// Which texts were too long, so that their end has no part in their vector; ascending.
+    pub truncated: Vec<usize>,
+}
+
+/// Texts on their way to vectors: grouped by length, so that little is computed on padding.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    texts: Vec<String>,
+    groups: VecDeque<Vec<usize>>,
+    result: Embeddings,
+}
+
+impl Batch {
+    /// Counts tokens and forms groups. `single` puts each text into its own group.
+    pub(crate) fn plan<S: AsRef<str>>(
+        tokenizer: &EmbedTokenizer,
+        name: &str,
+        prefix: &str,
+        texts: &[S],
+        single: bool,
+    ) -> Result<Self, EmbedError> {
+        let max_tokens = tokenizer.max_tokens();
+        let mut result = Embeddings { vectors: vec![Vec::new(); texts.len()], ..Embeddings::default() };
+        let mut prefixed = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            let text = format!("{prefix}{}", text.as_ref());
+            let (text, tokens) = tokenizer.fit(&text).map_err(|e| EmbedError::load(name, e))?;
+            if tokens == 0 {
+                let reason = "it has no tokens";
+                return Err(EmbedError::NoVector { name: name.into(), index, reason });
+            }
+            if tokens > max_tokens {
+                result.truncated.push(index);
+            }
+            result.tokens.push(tokens.min(max_tokens));
+            prefixed.push(text.to_string());
+        }
+        let groups = group(&result.tokens, if single { 0 } else { GROUP_TOKENS });
+        Ok(Self { texts: prefixed, groups, result })
+    }
+
+    /// Takes the next group: indices of texts.
+    pub(crate) fn next_group(&mut self) -> Option<Vec<usize>> {
+        self.groups.pop_front()
+    }
+
+    /// The texts of a group, with their prefix.
+    pub(crate) fn texts_of(&self, group: &[usize]) -> Vec<&str> {
+        group.iter().filter_map(|index| self.texts.get(*index).map(String::as_str)).collect()
+    }
+
+    pub(crate) fn set(&mut self, index: usize, vector: Vec<f32>) {
+        if let Some(slot) = self.result.vectors.get_mut(index) {
+            *slot = vector;
+        }
+    }
+
+    pub(crate) fn finish(self) -> Embeddings {
+        self.result
+    }
+}
+
+/// Groups of similar length whose padded size is at most `budget`, or of one text. The longest come first, so that what a batch
+/// needs most memory for comes at its beginning.
+pub(crate) fn group(tokens: &[usize], budget: usize) -> VecDeque<Vec<usize>> {
+    let mut order: Vec<(usize, usize)> = tokens.iter().copied().enumerate().collect();
+    order.sort_by_key(|(index, tokens)| (std::cmp::Reverse(*tokens), *index));
+    let mut groups = VecDeque::new();
+    let mut rest = order.as_slice();
+    while let Some((_, longest)) = rest.first() {
+        let fitting = (budget / (*longest).max(1)).clamp(1, rest.len());
+        let (group, tail) = rest.split_at(fitting);
+        groups.push_back(group.iter().map(|(index, _)| *index).collect());
+        rest = tail;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_hold_every_text_once_within_the_budget() {
+        let tokens = [5, 900, 12, 300, 300, 2000, 1, 7];
+        let groups = group(&tokens, 1024);
+        let mut all: Vec<usize> = groups.iter().flatten().copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..tokens.len()).collect::<Vec<_>>());
+        for group in groups.iter().filter(|group| group.len() > 1) {
+            let longest = group.iter().map(|i| tokens[*i]).max().unwrap();
+            assert!(longest * group.len() <= 1024, "{group:?}");
+        }
+    }
+
+    #[test]
+    fn a_budget_of_nothing_makes_single_texts() {
+        assert_eq!(group(&[3, 9, 4], 0), [vec![1], vec![2], vec![0]]);
+        assert!(group(&[], 1024).is_empty());
+    }
+}

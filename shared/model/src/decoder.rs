@@ -1,0 +1,239 @@
+//! Here are weights and tokens, give me logits: Lore's own decoder, for serving (this module) and for training
+//! ([`crate::train`]) over the same weights.
+
+mod attention;
+mod cache;
+mod layer;
+mod linear;
+mod rotary;
+
+pub use cache::KvCache;
+pub use linear::Linear;
+
+pub(crate) use attention::{attend_train, mask};
+pub(crate) use layer::{Layer, MODULES};
+pub(crate) use rotary::{Angles, positions};
+
+use crate::error::{ModelError, Result};
+use crate::lora::Adapter;
+use crate::settings::Settings;
+use crate::weights::{Matrix, Source};
+use candle_core::{Device, Tensor};
+use layer::Pass;
+use rotary::Rotary;
+
+/// A loaded base model. It never changes; cloning it copies handles, not weights.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    settings: Settings,
+    context_length: usize,
+    device: Device,
+    embedding: Matrix,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Tensor,
+    pub(crate) head: Linear,
+    rotaries: Vec<Rotary>,
+}
+
+/// New tokens of one sequence, its cache, and the adapter to compute them with.
+pub struct Segment<'a> {
+    /// At least one token.
+    pub tokens: &'a [u32],
+    /// What came before; the tokens join it.
+    pub cache: &'a mut KvCache,
+    /// `None` for the base model.
+    pub adapter: Option<&'a Adapter>,
+}
+
+/// For which rows logits are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Only the last token of each segment.
+    Last,
+    /// Every token.
+    All,
+}
+
+/// How quantised matrices are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// In integers: fast for a few rows.
+    Integers,
+    /// Dequantised, in float32: fast for many rows, and exact.
+    Float,
+}
+
+impl Decoder {
+    /// Loads a model for contexts up to `context_length` tokens (`None`: the model's own).
+    ///
+    /// # Errors
+    /// Names the tensor that is missing or has another shape than the configuration says.
+    pub fn load(source: &Source, context_length: Option<usize>, device: &Device) -> Result<Self> {
+        let settings = source.settings()?;
+        let context_length = context_length.unwrap_or(usize::MAX).min(settings.max_position_embeddings);
+        let hidden = settings.hidden_size;
+        let table = [settings.vocab_size, hidden];
+        let layers = (0..settings.layers.len()).map(|index| Layer::load(source, &settings, index, device)).collect::<Result<Vec<_>>>()?;
+        let embedding = source.table("model.embed_tokens.weight", table, device)?;
+        let head = Self::load_head(source, &settings, &embedding, device)?;
+        let rotary = |rope| Rotary::new(rope, settings.head_dim, context_length, device);
+        Ok(Self {
+            context_length,
+            device: device.clone(),
+            embedding,
+            norm: layer::load_norm(source, &settings, "model.norm.weight", hidden, device)?,
+            head,
+            rotaries: settings.ropes.iter().map(rotary).collect::<Result<_>>()?,
+            layers,
+            settings,
+        })
+    }
+
+    fn load_head(source: &Source, settings: &Settings, embedding: &Matrix, device: &Device) -> Result<Linear> {
+        let shape = [settings.vocab_size, settings.hidden_size];
+        let name = if settings.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let weight = match (settings.tie_word_embeddings, embedding) {
+            (true, Matrix::Dense(_)) => embedding.clone(),
+            _ => source.matrix(name, shape, device)?,
+        };
+        Ok(Linear { name: "lm_head".to_owned(), slot: settings.layers.len() * MODULES.len(), weight, bias: None })
+    }
+
+    /// The checked configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Tokens that fit.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// An empty KV cache for this model.
+    ///
+    /// # Errors
+    /// When memory cannot be had on the device.
+    pub fn new_cache(&self) -> Result<KvCache> {
+        KvCache::new(&self.settings, &self.device)
+    }
+
+    /// Every linear layer that an adapter may attach to, in the order of their slots; the last is the output projection.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flat_map(|layer| &layer.linears).chain(std::iter::once(&self.head))
+    }
+
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.layers.iter_mut().flat_map(|layer| &mut layer.linears).chain(std::iter::once(&mut self.head))
+    }
+
+    /// Bytes of all weights in memory.
+    pub fn size_in_bytes(&self) -> usize {
+        self.linears().map(|linear| linear.weight.size_in_bytes()).sum::<usize>() + self.embedding.size_in_bytes()
+    }
+
+    /// Computes the segments together and adds their tokens to their caches.
+    ///
+    /// # Shapes
+    /// (segments, vocabulary) for [`Wanted::Last`]; (tokens of all segments, vocabulary) for [`Wanted::All`].
+    ///
+    /// # Guarantees
+    /// With float32 weights each segment gets the numbers that it gets alone, up to rounding. With quantised weights this
+    /// holds for one kind of `products`.
+    ///
+    /// # Errors
+    /// A segment without tokens, a token outside the vocabulary, a context that is full.
+    pub fn forward(&self, segments: &mut [Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+        let hidden = self.hidden(segments, products)?;
+        let rows = match wanted {
+            Wanted::All => hidden,
+            Wanted::Last => last_rows(&hidden, segments)?,
+        };
+        let normed = candle_nn::ops::rms_norm(&rows.contiguous()?, &self.norm, self.settings.rms_norm_eps as f32)?;
+        self.logits(&normed, segments, wanted, products)
+    }
+
+    /// The residual stream after the last layer, before the last norm: (tokens of all segments, hidden).
+    fn hidden(&self, segments: &mut [Segment<'_>], products: Products) -> Result<Tensor> {
+        let mut x = self.embed(&joined_tokens(segments))?;
+        let pass = self.pass(segments, products)?;
+        for segment in segments.iter_mut() {
+            segment.cache.reserve(segment.tokens.len())?;
+        }
+        let mut caches: Vec<&mut KvCache> = segments.iter_mut().map(|segment| &mut *segment.cache).collect();
+        for layer in &self.layers {
+            x = layer.infer(&x, &pass, &mut caches)?;
+        }
+        for segment in segments.iter_mut() {
+            segment.cache.commit(segment.tokens);
+        }
+        Ok(x)
+    }
+
+    fn pass<'a>(&self, segments: &[Segment<'a>], products: Products) -> Result<Pass<'a>> {
+        let mut ranges = Vec::with_capacity(segments.len());
+        let mut rows = Vec::new();
+        for segment in segments {
+            if segment.tokens.is_empty() {
+                return Err(ModelError::Invalid("a segment needs at least one token".to_owned()));
+            }
+            ranges.push(rows.len()..rows.len() + segment.tokens.len());
+            let first = segment.cache.len();
+            rows.extend((first..first + segment.tokens.len()).map(|position| u32::try_from(position).unwrap_or(u32::MAX)));
+        }
+        Ok(Pass {
+            segments: ranges,
+            adapters: segments.iter().map(|segment| segment.adapter).collect(),
+            angles: self.angles(rows)?,
+            integers: products == Products::Integers,
+        })
+    }
+
+    /// The angles of rows at these positions, by index of the rotation.
+    pub(crate) fn angles(&self, rows: Vec<u32>) -> Result<Vec<Angles>> {
+        let positions = positions(rows, self.context_length, &self.device)?;
+        self.rotaries.iter().map(|rotary| rotary.angles(&positions)).collect()
+    }
+
+    /// The embeddings of tokens: (tokens, hidden).
+    pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.settings.vocab_size) {
+            return Err(ModelError::Invalid(format!("token {token} is not in the vocabulary of {}", self.settings.vocab_size)));
+        }
+        let rows = self.embedding.rows(&Tensor::new(tokens, &self.device)?)?;
+        match self.settings.embedding_scale {
+            Some(scale) => Ok((rows * scale)?),
+            None => Ok(rows),
+        }
+    }
+
+    fn logits(&self, normed: &Tensor, segments: &[Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+        let integers = products == Products::Integers || wanted == Wanted::Last;
+        let mut start = 0;
+        let mut ranges = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let rows = if wanted == Wanted::Last { 1 } else { segment.tokens.len() };
+            ranges.push(start..start + rows);
+            start += rows;
+        }
+        let pass = Pass { segments: ranges, adapters: segments.iter().map(|segment| segment.adapter).collect(), angles: Vec::new(), integers };
+        pass.linear(&self.head, normed)
+    }
+}
+
+fn joined_tokens(segments: &[Segment<'_>]) -> Vec<u32> {
+    segments.iter().flat_map(|segment| segment.tokens.iter().copied()).collect()
+}
+
+fn last_rows(hidden: &Tensor, segments: &[Segment<'_>]) -> Result<Tensor> {
+    let ends = segments.iter().scan(0u32, |end, segment| {
+        *end += u32::try_from(segment.tokens.len()).ok()?;
+        Some(*end - 1)
+    });
+    let ends: Vec<u32> = ends.collect();
+    Ok(hidden.index_select(&Tensor::new(ends.as_slice(), hidden.device())?, 0)?)
+}

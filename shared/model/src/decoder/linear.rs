@@ -1,0 +1,73 @@
+use crate::error::Result;
+use crate::lora::LoraPair;
+use crate::weights::{Matrix, Source};
+use candle_core::{Device, Tensor};
+use std::ops::Range;
+
+/// A frozen linear layer with an optional bias. Adapters attach to it by its slot.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// The Hugging Face module path, such as `model.layers.0.self_attn.q_proj`.
+    pub name: String,
+    /// Its place among the decoder's linear layers.
+    pub slot: usize,
+    /// (outputs, inputs).
+    pub weight: Matrix,
+    /// (outputs).
+    pub bias: Option<Tensor>,
+}
+
+/// Rows of a pass that use one adapter pair, or none, in this linear layer.
+pub(crate) struct AdaptedRows<'a> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) pair: Option<&'a LoraPair>,
+}
+
+impl Linear {
+    pub(crate) fn load(source: &Source, name: String, slot: usize, shape: [usize; 2], bias: bool, device: &Device) -> Result<Self> {
+        let weight = source.matrix(&format!("{name}.weight"), shape, device)?;
+        let bias = bias.then(|| source.tensor(&format!("{name}.bias"), &[shape[0]], device)).transpose()?;
+        Ok(Self { name, slot, weight, bias })
+    }
+
+    /// (rows, inputs) → (rows, outputs), without a graph.
+    pub(crate) fn infer(&self, x: &Tensor, groups: &[AdaptedRows<'_>], integers: bool) -> Result<Tensor> {
+        let base = self.with_bias(self.weight.product(x, integers)?)?;
+        match groups {
+            [] => Ok(base),
+            [one] => match one.pair {
+                Some(pair) => Ok((base + pair.delta(x)?)?),
+                None => Ok(base),
+            },
+            many => add_deltas(&base, x, many),
+        }
+    }
+
+    fn with_bias(&self, y: Tensor) -> Result<Tensor> {
+        match &self.bias {
+            Some(bias) => Ok(y.broadcast_add(bias)?),
+            None => Ok(y),
+        }
+    }
+
+    /// (rows, inputs) → (rows, outputs), with a graph to x and to the pair, never to the weight.
+    pub(crate) fn train(&self, x: &Tensor, pair: Option<&LoraPair>, dropped: Option<&Tensor>) -> Result<Tensor> {
+        let base = self.with_bias(self.weight.frozen_product(x)?)?;
+        match pair {
+            Some(pair) => Ok((base + pair.delta(dropped.unwrap_or(x))?)?),
+            None => Ok(base),
+        }
+    }
+}
+
+fn add_deltas(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
+    let part = |group: &AdaptedRows<'_>| -> Result<Tensor> {
+        let base = base.narrow(0, group.rows.start, group.rows.len())?;
+        match group.pair {
+            Some(pair) => Ok((base + pair.delta(&x.narrow(0, group.rows.start, group.rows.len())?)?)?),
+            None => Ok(base),
+        }
+    };
+    let parts = groups.iter().map(part).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}

@@ -1,0 +1,155 @@
+use super::dequantise;
+use crate::error::Result;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Storage, Tensor};
+use std::sync::Arc;
+
+/// A frozen weight matrix (outputs, inputs).
+#[derive(Clone, Debug)]
+pub enum Matrix {
+    /// Floating point.
+    Dense(Tensor),
+    /// Blocks of integers with scales, as in GGUF files.
+    Quantised(Arc<QTensor>),
+}
+
+impl Matrix {
+    /// (outputs, inputs).
+    pub fn dims(&self) -> Result<(usize, usize)> {
+        Ok(match self {
+            Self::Dense(weight) => weight.dims2()?,
+            Self::Quantised(weight) => weight.shape().dims2()?,
+        })
+    }
+
+    /// The element type's name.
+    pub fn dtype_name(&self) -> String {
+        match self {
+            Self::Dense(weight) => format!("{:?}", weight.dtype()),
+            Self::Quantised(weight) => format!("{:?}", weight.dtype()),
+        }
+    }
+
+    /// Bytes in memory.
+    pub fn size_in_bytes(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Self::Quantised(weight) => weight.storage_size_in_bytes(),
+        }
+    }
+
+    /// Whether the weights are integers.
+    pub fn is_quantised(&self) -> bool {
+        matches!(self, Self::Quantised(_))
+    }
+
+    /// x · Wᵀ, without a graph: (rows, inputs) → (rows, outputs).
+    ///
+    /// `integers` lets a quantised matrix multiply in integers, which rounds the rows to 8 bits, as every GGUF engine
+    /// does for single tokens; many rows are multiplied in float32, which is faster for them.
+    pub fn product(&self, x: &Tensor, integers: bool) -> Result<Tensor> {
+        match self {
+            Self::Dense(weight) => Ok(x.matmul(&weight.t()?)?),
+            Self::Quantised(weight) if integers => Ok(x.contiguous()?.apply_op1_no_bwd(weight.as_ref())?),
+            Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
+        }
+    }
+
+    /// x · Wᵀ for training: gradients flow to x, never to W.
+    pub fn frozen_product(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.contiguous()?.apply_op1(FrozenLinear { weight: self.clone() })?)
+    }
+
+    /// The rows of `ids` (any number) as float32: (ids, inputs).
+    pub fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Dense(weight) => weight.index_select(ids, 0)?.to_dtype(DType::F32)?,
+            Self::Quantised(weight) => weight.embedding(ids)?,
+        })
+    }
+
+    /// The whole matrix in floating point.
+    pub fn dense(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(weight) => Ok(weight.clone()),
+            Self::Quantised(weight) => dequantise::dense(weight),
+        }
+    }
+
+    /// The matrix from quantised bytes; formats without fast products are widened when `for_products`.
+    pub(super) fn from_bytes(bytes: &[u8], dtype: GgmlDType, shape: [usize; 2], device: &Device, for_products: bool) -> Result<Self> {
+        let count = shape[0] * shape[1];
+        if matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) {
+            let values = dequantise::dequantise(bytes, dtype, count)?;
+            return Ok(Self::Dense(Tensor::from_vec(values, (shape[0], shape[1]), device)?));
+        }
+        let (bytes, dtype) = match for_products && device.is_cpu() {
+            true => dequantise::for_products(bytes, dtype, count)?,
+            false => (bytes.to_vec(), dtype),
+        };
+        Ok(Self::Quantised(Arc::new(dequantise::quantised(&bytes, dtype, shape, device)?)))
+    }
+}
+
+/// x · Wᵀ with W outside the graph: the backward pass gives dx alone, so no gradient of W is computed or kept.
+///
+/// candle's own `matmul` would compute dW for every frozen matrix, at the cost of another product and a copy of W.
+pub struct FrozenLinear {
+    weight: Matrix,
+}
+
+/// The sizes (1, rows, outputs, inputs) of a product, the layout of x as (rows, inputs), and the shape of the result.
+type Plan = ((usize, usize, usize, usize), Layout, Shape);
+
+fn plan(layout: &Layout, outputs: usize, inputs: usize) -> candle_core::Result<Plan> {
+    let dims = layout.shape().dims();
+    let (last, batch) = dims.split_last().ok_or_else(|| candle_core::Error::Msg("a frozen product takes no scalar".to_owned()))?;
+    if !layout.is_contiguous() || *last != inputs {
+        candle_core::bail!("a frozen product takes contiguous rows of {inputs}, not {layout:?}")
+    }
+    let rows = batch.iter().product();
+    let mut shape = batch.to_vec();
+    shape.push(outputs);
+    Ok(((1, rows, outputs, inputs), Layout::contiguous_with_offset((rows, inputs), layout.start_offset()), shape.into()))
+}
+
+impl FrozenLinear {
+    fn dense(&self) -> candle_core::Result<Tensor> {
+        self.weight.dense().map_err(|error| candle_core::Error::Msg(error.to_string()))
+    }
+}
+
+impl CustomOp1 for FrozenLinear {
+    fn name(&self) -> &'static str {
+        "frozen-linear"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        use candle_core::backend::BackendStorage;
+        let weight = self.dense()?.t()?;
+        let (inputs, outputs) = weight.dims2()?;
+        let (sizes, rows, shape) = plan(layout, outputs, inputs)?;
+        let (guard, weight_layout) = weight.storage_and_layout();
+        let Storage::Cpu(weight) = &*guard else { candle_core::bail!("the frozen weight is not on the CPU") };
+        Ok((storage.matmul(weight, sizes, &rows, weight_layout)?, shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &candle_core::CudaStorage, layout: &Layout) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        use candle_core::backend::BackendStorage;
+        let weight = self.dense()?.t()?;
+        let (inputs, outputs) = weight.dims2()?;
+        let (sizes, rows, shape) = plan(layout, outputs, inputs)?;
+        let (guard, weight_layout) = weight.storage_and_layout();
+        let Storage::Cuda(weight) = &*guard else { candle_core::bail!("the frozen weight is not on the GPU") };
+        Ok((storage.matmul(weight, sizes, &rows, weight_layout)?, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let weight = self.dense()?;
+        let (outputs, _) = weight.dims2()?;
+        let rows = gradient.elem_count() / outputs;
+        let dx = gradient.contiguous()?.reshape((rows, outputs))?.matmul(&weight)?;
+        Ok(Some(dx.reshape(x.shape())?))
+    }
+}

@@ -1,0 +1,26 @@
+//! The words of Lore as plain data: ids, documents, chunks, passages, citations, jobs, messages. No I/O.
+//!
+//! *Useful for* everything that two crates have to agree on, the HTTP API included: the types that carry `ToSchema` are
+//! what a client sees. *Not useful for* behaviour: storing, ranking and answering live in the crates that own them.
+
+mod answer;
+mod chat;
+mod collection;
+mod document;
+mod error;
+mod filter;
+mod id;
+mod job;
+mod list;
+mod passage;
+
+pub use answer::{Answer, Citation, Claim, Timings};
+pub use chat::{FinishReason, Message, Role, Sampling, Usage};
+pub use collection::Collection;
+pub use document::{Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span};
+pub use error::{ApiError, ErrorBody};
+pub use filter::{Comparison, Filter, FilterError, Scalar};
+pub use id::{ChunkId, ContentHash, DocumentId, JobId, VersionId};
+pub use job::{Job, JobEvent, JobKind, JobStage, JobStatus};
+pub use list::{Deleted, List};
+pub use passage::{Passage, Scores, SearchMode, SideScore};

@@ -1,0 +1,1 @@
+//! The three services as three processes, with the very settings of the compose file.
