@@ -7,5 +7,24 @@
 //! *Useful for* getting documents in and out, and for knowing how far they are. *Not useful for* searching: that is the
 //! gateway's, which reads the same catalog and the same indexes.
 
+mod backoff;
 pub mod chunk;
+mod error;
+mod feed;
+mod http;
+mod indexer;
 pub mod parse;
+mod prepare;
+mod prepared;
+mod service;
+mod settings;
+mod state;
+mod sweep;
+mod verify;
+mod worker;
+mod write;
+
+pub use error::IngestError;
+pub use http::{CreateCollection, DocumentDetails, UploadText, VerifyRequest, openapi};
+pub use service::{IngestParts, IngestService};
+pub use settings::IngestSettings;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-fn handbook(name: &str) -> PathBuf {
+pub fn handbook(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ingest/samples/handbook").join(name)
 }
 
@@ -16,7 +16,7 @@ fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// Checks each citation of an answer against the document that it names.
-async fn check_citations(server: &Server, collection: &str, answer: &Value) -> Result<()> {
+pub async fn check_citations(server: &Server, collection: &str, answer: &Value) -> Result<()> {
     let text = answer["answer"].as_str().context("no answer")?;
     for citation in answer["citations"].as_array().context("no citations")? {
         let id = citation["document_id"].as_str().context("no document id")?;

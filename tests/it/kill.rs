@@ -108,9 +108,13 @@ async fn check(server: &Server) -> Result<()> {
     }
     let chunks: u64 = documents.iter().filter_map(|document| document["chunks"].as_u64()).sum();
     let report = server.post("/v1/index/verify", &json!({"collection": "reports", "repair": false})).await?;
-    let side = report["data"][0].clone();
-    for key in ["catalog_chunks", "dense_chunks", "lexical_chunks"] {
-        ensure!(side[key] == json!(chunks), "{key} should be {chunks}: {report}");
+    let counted = &report["collections"][0];
+    for (side, found) in [
+        ("catalog", &counted["chunks"]),
+        ("dense", &counted["dense"]["chunks"]),
+        ("lexical", &counted["lexical"]["chunks"]),
+    ] {
+        ensure!(*found == json!(chunks), "the {side} side should hold {chunks} chunks: {report}");
     }
     ensure!(report["consistent"] == json!(true), "the indexes differ: {report}");
     Ok(())

@@ -42,7 +42,7 @@ impl Server {
             let log = std::fs::read_to_string(data_dir.join("server.log")).unwrap_or_default();
             bail!("the server never said where it listens; its log:\n{log}");
         };
-        Ok(Self { child, url, http: reqwest::Client::new() })
+        Ok(Self { child, url, http: client(envs)? })
     }
 
     /// Waits until `/readyz` answers 200.
@@ -123,11 +123,6 @@ impl Server {
         self.child.wait()?;
         Ok(())
     }
-
-    /// Whether the process still runs.
-    pub fn alive(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
-    }
 }
 
 impl Drop for Server {
@@ -135,6 +130,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A client that sends the server's API key, where it was given one.
+fn client(envs: &[(&str, &str)]) -> Result<reqwest::Client> {
+    let mut headers = reqwest::header::HeaderMap::new();
+    if let Some((_, key)) = envs.iter().find(|(name, _)| *name == "LORE_API_KEY") {
+        headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {key}").parse()?);
+    }
+    Ok(reqwest::Client::builder().default_headers(headers).build()?)
 }
 
 async fn checked(answer: reqwest::Response) -> Result<Value> {

@@ -1,6 +1,6 @@
 //! The main language of a text.
 
-use whatlang::{Detector, Lang};
+use whatlang::{Detector, Lang, Script};
 
 /// Characters that are looked at: from the start, the middle and the end.
 const SAMPLE: usize = 12_000;
@@ -22,24 +22,53 @@ struct Scripts {
 pub(crate) fn language(text: &str, declares: Option<&str>) -> Option<String> {
     let sample = sample(text);
     let scripts = count(&sample);
-    let declared = declares.and_then(primary);
     if let Some(wide) = wide_script(&scripts) {
         return Some(wide.to_owned());
     }
-    let found = Detector::new().detect(&sample).filter(|info| scripts.letters >= ENOUGH_LETTERS && info.is_reliable());
-    match (found.and_then(|info| code(info.lang())), declared) {
-        (Some(found), _) => Some(found.to_owned()),
-        (None, Some(declared)) => Some(declared),
-        (None, None) => weak_guess(&sample, &scripts),
-    }
+    let found = Detector::new().detect(&sample);
+    let sure = found.as_ref().filter(|info| scripts.letters >= ENOUGH_LETTERS && info.is_reliable()).and_then(|info| code(info.lang()));
+    let latin = found.as_ref().is_some_and(|info| info.script() == Script::Latin);
+    // In the Latin alphabet small words tell more than the statistics of letters, which a few names can mislead.
+    let found_words = latin.then(|| common_words(&sample)).flatten();
+    let declared = || declares.and_then(primary);
+    let likely = || found.as_ref().filter(|info| scripts.letters >= 20 && info.confidence() > 0.5).and_then(|info| code(info.lang()));
+    found_words.or(sure).map(str::to_owned).or_else(declared).or_else(|| likely().map(str::to_owned))
 }
 
-/// The best guess for a text that says little: better than none from twenty letters on.
-fn weak_guess(sample: &str, scripts: &Scripts) -> Option<String> {
-    let info = Detector::new().detect(sample)?;
-    let likely = scripts.letters >= 20 && info.confidence() > 0.5;
-    likely.then(|| code(info.lang())).flatten().map(str::to_owned)
+/// The language whose small words a text in the Latin alphabet uses most, where it uses several, and clearly more than others'.
+fn common_words(sample: &str) -> Option<&'static str> {
+    let mut counts = [0_usize; COMMON_WORDS.len()];
+    for word in sample.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
+        let word = word.to_lowercase();
+        for (count, (_, words)) in counts.iter_mut().zip(COMMON_WORDS) {
+            *count += usize::from(words.contains(&word.as_str()));
+        }
+    }
+    let (best, most) = counts.iter().enumerate().max_by_key(|(place, count)| (**count, usize::MAX - place))?;
+    let second = counts.iter().enumerate().filter(|(place, _)| *place != best).map(|(_, count)| *count).max().unwrap_or(0);
+    (*most >= 2 && *most * 2 > second * 3).then(|| COMMON_WORDS.get(best)).flatten().map(|(language, _)| *language)
 }
+
+/// Small words that are frequent in a language and rare in its neighbours.
+const COMMON_WORDS: [(&str, &[&str]); 17] = [
+    ("en", &["the", "of", "and", "to", "is", "for", "with", "that", "this", "are", "by", "from", "be", "may", "an", "not", "it", "you"]),
+    ("de", &["der", "die", "das", "und", "ist", "nicht", "mit", "für", "ein", "eine", "zu", "auf", "sich", "bei", "wird", "sind", "den"]),
+    ("fr", &["le", "les", "des", "et", "est", "une", "du", "dans", "pour", "qui", "sur", "pas", "au", "avec", "ce", "sont"]),
+    ("es", &["el", "los", "las", "y", "es", "una", "del", "por", "para", "con", "se", "su", "como", "más", "está"]),
+    ("it", &["il", "gli", "di", "è", "della", "che", "per", "con", "non", "sono", "dei", "nel", "una", "alla"]),
+    ("pt", &["o", "os", "do", "da", "não", "em", "um", "uma", "para", "com", "são", "ao", "dos", "das", "é"]),
+    ("nl", &["het", "een", "van", "en", "niet", "met", "voor", "zijn", "op", "te", "aan", "door", "wordt", "ook"]),
+    ("sv", &["och", "att", "det", "som", "är", "inte", "för", "på", "med", "av", "till", "ett"]),
+    ("da", &["og", "af", "ikke", "det", "der", "er", "til", "på", "med", "ved", "blev", "også"]),
+    ("nb", &["og", "ikke", "det", "er", "av", "til", "på", "med", "som", "ble", "også", "fra"]),
+    ("fi", &["ja", "on", "ei", "että", "oli", "myös", "tai", "kun", "ovat", "mutta", "joka"]),
+    ("pl", &["i", "w", "nie", "na", "się", "że", "jest", "do", "przez", "oraz", "są", "dla"]),
+    ("cs", &["je", "se", "na", "že", "v", "pro", "jsou", "nebo", "který", "podle", "také", "ve"]),
+    ("tr", &["ve", "bir", "bu", "için", "ile", "olarak", "da", "daha", "olan", "gibi"]),
+    ("hu", &["az", "és", "hogy", "nem", "egy", "is", "vagy", "meg", "volt", "kell"]),
+    ("ro", &["și", "este", "în", "nu", "care", "din", "pentru", "sunt", "cu", "pe"]),
+    ("id", &["yang", "dan", "di", "untuk", "dengan", "ini", "dari", "tidak", "adalah", "pada"]),
+];
 
 /// Chinese, Japanese or Korean, where their scripts outweigh the alphabets.
 fn wide_script(scripts: &Scripts) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 use crate::command::{
     ask::AskArgs, collections::CollectionsCommand, completions::CompletionsArgs, demo::DemoArgs,
-    documents::DocumentsCommand, index::IndexCommand, ingest::IngestArgs, jobs::JobsCommand, models::ModelsCommand,
-    search::SearchArgs, serve::ServeArgs,
+    documents::DocumentsCommand, index::IndexCommand, ingest::IngestArgs, jobs::JobsCommand,
+    models::ModelsCommand, search::SearchArgs, serve::ServeArgs,
 };
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand};
@@ -42,7 +42,13 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "URL", env = "LORE_URL")]
     pub url: Option<String>,
     /// API key: sent by the client commands, accepted by `serve`
-    #[arg(long, global = true, value_name = "KEY", env = "LORE_API_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "LORE_API_KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
     /// Print the API's own JSON objects, and nothing else, on stdout
     #[arg(long, global = true)]

@@ -20,7 +20,10 @@ pub struct Context {
 impl Context {
     /// The context of one command line.
     pub fn new(global: GlobalArgs) -> Self {
-        Self { output: Output::new(global.json), global: without_empty(global) }
+        Self {
+            output: Output::new(global.json),
+            global: without_empty(global),
+        }
     }
 
     /// The configuration: defaults, file, environment, flags.
@@ -43,13 +46,27 @@ impl Context {
     fn flags(&self) -> Vec<(String, String, String)> {
         let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
         let named = [
-            ("--data-dir", "storage.data_dir", self.global.data_dir.as_ref().map(path)),
-            ("--models-dir", "models.dir", self.global.models_dir.as_ref().map(path)),
+            (
+                "--data-dir",
+                "storage.data_dir",
+                self.global.data_dir.as_ref().map(path),
+            ),
+            (
+                "--models-dir",
+                "models.dir",
+                self.global.models_dir.as_ref().map(path),
+            ),
             ("--listen", "server.listen", self.global.listen.clone()),
             ("--api-key", "server.api_keys", self.global.api_key.clone()),
         ];
-        let named = named.into_iter().filter_map(|(name, key, value)| Some((name.to_owned(), key.to_owned(), value?)));
-        let set = self.global.set.iter().map(|(key, value)| ("--set".to_owned(), key.clone(), value.clone()));
+        let named = named
+            .into_iter()
+            .filter_map(|(name, key, value)| Some((name.to_owned(), key.to_owned(), value?)));
+        let set = self
+            .global
+            .set
+            .iter()
+            .map(|(key, value)| ("--set".to_owned(), key.clone(), value.clone()));
         named.chain(set).collect()
     }
 
@@ -66,7 +83,11 @@ impl Context {
     /// The same, with another patience.
     pub fn client_with_retries(&self, retries: u32) -> Result<Client, Failure> {
         let (url, api_key) = self.server()?;
-        Ok(Client::new(&ClientSettings { url, api_key, retries })?)
+        Ok(Client::new(&ClientSettings {
+            url,
+            api_key,
+            retries,
+        })?)
     }
 
     /// Address and key. A key of the configuration file goes to the local server alone, never to a URL that was given.
@@ -76,8 +97,13 @@ impl Context {
             return Ok((url.clone(), given));
         }
         let config = self.config()?;
-        let configured = config.server.api_keys.first().map(|key: &Secret| key.expose().to_owned());
-        let url = lock::running_server(&config.storage.data_dir).unwrap_or_else(|| local_url(config.server.listen));
+        let configured = config
+            .server
+            .api_keys
+            .first()
+            .map(|key: &Secret| key.expose().to_owned());
+        let url = lock::running_server(&config.storage.data_dir)
+            .unwrap_or_else(|| local_url(config.server.listen));
         Ok((url, given.or(configured)))
     }
 }
@@ -93,7 +119,10 @@ pub fn local_url(address: SocketAddr) -> String {
 }
 
 fn first_key(list: &str) -> Option<String> {
-    list.split(',').map(str::trim).find(|key| !key.is_empty()).map(str::to_owned)
+    list.split(',')
+        .map(str::trim)
+        .find(|key| !key.is_empty())
+        .map(str::to_owned)
 }
 
 /// An empty variable, as shells and compose files leave it, counts as not set.

@@ -52,7 +52,11 @@ pub struct Failure {
 impl Failure {
     /// A failure with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failure, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Failure,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A failure whose message is an error with all its causes.
@@ -62,7 +66,11 @@ impl Failure {
 
     /// A failure that says nothing more, because everything was said.
     pub fn silent(exit: Exit) -> Self {
-        Self { exit, message: String::new(), hint: None }
+        Self {
+            exit,
+            message: String::new(),
+            hint: None,
+        }
     }
 
     /// What went wrong with writing to stdout. A reader that went away is no failure.
@@ -80,7 +88,10 @@ impl Failure {
 
     /// With what to do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// The message.
@@ -91,10 +102,17 @@ impl Failure {
     /// Tells it on stderr, and gives the code to exit with.
     pub fn report(&self, output: Output) -> ExitCode {
         if !self.message.is_empty() {
-            output.note(format!("{} {}", crate::terminal::paint_note("error:").red().bold(), self.message));
+            output.note(format!(
+                "{} {}",
+                crate::terminal::paint_note("error:").red().bold(),
+                self.message
+            ));
         }
         if let Some(hint) = &self.hint {
-            output.note(format!(" {} {hint}", crate::terminal::paint_note("hint:").cyan().bold()));
+            output.note(format!(
+                " {} {hint}",
+                crate::terminal::paint_note("hint:").cyan().bold()
+            ));
         }
         ExitCode::from(self.exit as u8)
     }
@@ -122,10 +140,16 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => failure
                 .exit(Exit::Unreachable)
                 .hint("start one with `lore serve`, or name its address with --url or LORE_URL"),
-            ClientError::Url { .. } => failure.exit(Exit::Usage).hint("an address looks like http://127.0.0.1:7878"),
+            ClientError::Url { .. } => failure
+                .exit(Exit::Usage)
+                .hint("an address looks like http://127.0.0.1:7878"),
             ClientError::Key => failure.exit(Exit::Usage),
-            ClientError::Malformed { .. } => failure.hint("check that the address is a Lore server's, of this version"),
-            ClientError::Cut { .. } => failure.exit(Exit::Unreachable).hint("the server may have stopped: see its log"),
+            ClientError::Malformed { .. } => {
+                failure.hint("check that the address is a Lore server's, of this version")
+            }
+            ClientError::Cut { .. } => failure
+                .exit(Exit::Unreachable)
+                .hint("the server may have stopped: see its log"),
             _ => failure,
         }
     }
@@ -143,6 +167,11 @@ fn api_failure(status: u16, error: &lore_types::ApiError) -> Failure {
         Some(id) => format!("{} (request {id} in the server's log)", error.message),
         None => error.message.clone(),
     };
-    let default = (exit == Exit::Unauthorized).then(|| "name the key with --api-key or LORE_API_KEY".to_owned());
-    Failure { exit, message, hint: error.hint.clone().or(default) }
+    let default = (exit == Exit::Unauthorized)
+        .then(|| "name the key with --api-key or LORE_API_KEY".to_owned());
+    Failure {
+        exit,
+        message,
+        hint: error.hint.clone().or(default),
+    }
 }

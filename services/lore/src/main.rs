@@ -27,8 +27,11 @@ fn main() -> ExitCode {
 }
 
 fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
     let ended = runtime.block_on(command::run(context, command));
     // Blocking work that is still under way, such as a download, does not hold the process back.
     runtime.shutdown_background();

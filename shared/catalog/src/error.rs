@@ -4,7 +4,6 @@ use thiserror::Error;
 
 /// Why the catalog did not do what was asked. Nothing was changed then.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum CatalogError {
     /// The database cannot be opened.
     #[error("the catalog `{path}` cannot be opened")]

@@ -97,6 +97,14 @@ async fn flip(connection: &mut SqliteConnection, version: VersionId) -> Result<b
          AND document_id = (SELECT document_id FROM versions WHERE id = $1)",
     );
     run(connection, "replace a version", older.bind(&key)).await?;
+    // A repair of the older version has nothing to write any more.
+    let repairs = sqlx::query(
+        "UPDATE jobs SET status = 'cancelled', stage = 'finished', lease_owner = NULL, lease_until = NULL, \
+         updated_at = $2, error = '{\"code\":\"superseded\",\"message\":\"a newer version was uploaded\"}' \
+         WHERE status IN ('queued', 'running') AND version_id IN (SELECT o.id FROM versions o WHERE o.state = 'removing' \
+         AND o.document_id = (SELECT document_id FROM versions WHERE id = $1))",
+    );
+    run(connection, "cancel repairs of a replaced version", repairs.bind(&key).bind(now())).await?;
     let newer = sqlx::query("UPDATE versions SET state = 'active' WHERE id = $1").bind(&key);
     run(connection, "activate a version", newer).await.map(|_| true)
 }

@@ -76,18 +76,22 @@ impl Catalog {
         Ok(taken)
     }
 
-    /// Leases the next job: those that crashed least first, older before newer.
+    /// Leases the next job, whose stage is parsing then: those that crashed least first, older before newer.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
     pub async fn claim(&self, lease: &Lease) -> Result<Option<Task>, CatalogError> {
         // A look without the write lock first: idle workers ask often.
-        if self.job_counts().await?.queued == 0 {
+        let waiting = sqlx::query("SELECT 1 FROM jobs WHERE status = 'queued' AND kind = 'ingest' LIMIT 1")
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(CatalogError::sql("look for jobs"))?;
+        if waiting.is_none() {
             return Ok(None);
         }
         let mut transaction = self.write().await?;
         let claimed = sqlx::query(
-            "UPDATE jobs SET status = 'running', lease_owner = $1, lease_until = $2, updated_at = $3, \
+            "UPDATE jobs SET status = 'running', stage = 'parsing', lease_owner = $1, lease_until = $2, updated_at = $3, \
              attempts = attempts + 1 WHERE id = (SELECT id FROM jobs WHERE status = 'queued' AND kind = 'ingest' \
              ORDER BY crashes, id LIMIT 1) RETURNING *",
         )

@@ -1,4 +1,4 @@
-use crate::catalog::{commit, run};
+use crate::catalog::{commit, now, run};
 use crate::leases::is_own;
 use crate::{Catalog, CatalogError, Lease, row};
 use lore_types::{Chunk, ContentHash, DocumentFormat, DocumentId, JobId, Metadata, Span, VersionId};
@@ -21,6 +21,8 @@ pub struct ParsedVersion {
     pub title: Option<String>,
     /// Number of pages, for formats that have them.
     pub pages: Option<u32>,
+    /// Things worth knowing that did not stop the reading.
+    pub warnings: Vec<String>,
 }
 
 /// A version as the catalog holds it.
@@ -59,8 +61,9 @@ pub struct StoredVersion {
 }
 
 impl Catalog {
-    /// Keeps what reading a version gave, in place of what an earlier attempt left. False where the job is no longer
-    /// `lease`'s; nothing is kept then.
+    /// Keeps what reading a version gave, in place of what an earlier attempt left, and its warnings
+    /// with the job, whose stage is embedding then. False where the job is no longer `lease`'s;
+    /// nothing is kept then.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
@@ -83,6 +86,7 @@ impl Catalog {
             insert(&mut transaction, some).await?;
         }
         describe(&mut transaction, version, parsed, chunks.len()).await?;
+        begin_embedding(&mut transaction, job, parsed).await?;
         commit(transaction).await?;
         Ok(true)
     }
@@ -162,6 +166,16 @@ async fn describe(
     .bind(parsed.pages.map(i64::from))
     .bind(chunks as i64);
     run(connection, "describe a version", describe).await.map(drop)
+}
+
+async fn begin_embedding(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    parsed: &ParsedVersion,
+) -> Result<(), CatalogError> {
+    let begin = sqlx::query("UPDATE jobs SET stage = 'embedding', warnings = $2, updated_at = $3 WHERE id = $1");
+    let begin = begin.bind(job.to_string()).bind(row::list(&parsed.warnings)).bind(now());
+    run(connection, "note a job's stage", begin).await.map(drop)
 }
 
 /// A version as a transaction sees it.

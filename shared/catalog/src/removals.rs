@@ -2,7 +2,6 @@ use crate::catalog::{commit, run};
 use crate::{Catalog, CatalogError, row};
 use lore_types::{ContentHash, VersionId};
 use sqlx::SqliteConnection;
-use std::collections::HashSet;
 
 /// A version that has to leave the indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,23 +89,17 @@ impl Catalog {
         used
     }
 
-    /// Those of `originals` that no version uses.
+    /// Whether a version uses an original.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn unused(&self, originals: &[ContentHash]) -> Result<Vec<ContentHash>, CatalogError> {
-        let mut unused = Vec::new();
-        for hash in originals.iter().collect::<HashSet<_>>() {
-            let found = sqlx::query("SELECT 1 FROM versions WHERE content_hash = $1 LIMIT 1")
-                .bind(&hash.0)
-                .fetch_optional(&self.reader)
-                .await
-                .map_err(CatalogError::sql("look for uses of an original"))?;
-            if found.is_none() {
-                unused.push(hash.clone());
-            }
-        }
-        Ok(unused)
+    pub async fn uses(&self, original: &ContentHash) -> Result<bool, CatalogError> {
+        let found = sqlx::query("SELECT 1 FROM versions WHERE content_hash = $1 LIMIT 1")
+            .bind(&original.0)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(CatalogError::sql("look for uses of an original"))?;
+        Ok(found.is_some())
     }
 }
 
@@ -127,12 +120,18 @@ async fn purge(connection: &mut SqliteConnection, version: VersionId) -> Result<
     let key = version.to_string();
     let failed = sqlx::query("UPDATE versions SET touched = 0 WHERE id = $1 AND state = 'failed'").bind(&key);
     run(connection, "clean a failed version", failed).await?;
-    let document = sqlx::query(
-        "DELETE FROM documents WHERE deleted = 1 AND id = (SELECT document_id FROM versions WHERE id = $1) \
-         AND NOT EXISTS (SELECT 1 FROM versions o WHERE o.document_id = documents.id AND o.id <> $1)",
+    let document = sqlx::query("SELECT document_id FROM versions WHERE id = $1 AND state = 'removing'")
+        .bind(&key)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(CatalogError::sql("read a version"))?;
+    let Some(document) = document else { return Ok(()) };
+    let document: String = row::get(&document, "document_id")?;
+    let gone = sqlx::query("DELETE FROM versions WHERE id = $1").bind(&key);
+    run(connection, "purge a version", gone).await?;
+    let empty = sqlx::query(
+        "DELETE FROM documents WHERE id = $1 AND deleted = 1 \
+         AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.document_id = $1)",
     );
-    let gone = sqlx::query("DELETE FROM versions WHERE id = $1 AND state = 'removing'").bind(&key);
-    // The version refers to its document, so the check of that reference waits for the end of the transaction.
-    run(connection, "purge a document", document.bind(&key)).await?;
-    run(connection, "purge a version", gone).await.map(drop)
+    run(connection, "purge a document", empty.bind(document)).await.map(drop)
 }

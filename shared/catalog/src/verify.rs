@@ -1,5 +1,5 @@
 use crate::accept::{Ids, put_job};
-use crate::catalog::{commit, run};
+use crate::catalog::commit;
 use crate::{Catalog, CatalogError, row};
 use lore_types::{ChunkId, DocumentId, JobId, VersionId};
 use std::collections::HashMap;
@@ -92,16 +92,6 @@ impl Catalog {
         put_job(&mut transaction, collection, name, &ids).await?;
         commit(transaction).await?;
         Ok(Some(ids.job))
-    }
-
-    /// Takes a chunk's row away, to test that the loss is found.
-    #[doc(hidden)]
-    pub async fn lose_chunk(&self, chunk: ChunkId) -> Result<u64, CatalogError> {
-        let mut transaction = self.write().await?;
-        let lose = sqlx::query("DELETE FROM chunks WHERE id = $1").bind(chunk.to_string());
-        let lost = run(&mut transaction, "lose a chunk", lose).await?;
-        commit(transaction).await?;
-        Ok(lost)
     }
 }
 

@@ -87,7 +87,14 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn ask(&self, request: &AskRequest) -> Result<Answer, ClientError> {
-        self.post(&["v1", "ask"], &AskRequest { stream: false, ..request.clone() }).await
+        self.post(
+            &["v1", "ask"],
+            &AskRequest {
+                stream: false,
+                ..request.clone()
+            },
+        )
+        .await
     }
 
     /// The answer to a question as it is written. The last event is [`AskEvent::Answer`]; a stream that ends without
@@ -99,8 +106,13 @@ impl Client {
         &self,
         request: &AskRequest,
     ) -> Result<impl Stream<Item = Result<AskEvent, ClientError>> + Send + use<>, ClientError> {
-        let body = AskRequest { stream: true, ..request.clone() };
-        let response = self.send(|| self.request(Method::POST, &["v1", "ask"], &[]).json(&body)).await?;
+        let body = AskRequest {
+            stream: true,
+            ..request.clone()
+        };
+        let response = self
+            .send(|| self.request(Method::POST, &["v1", "ask"], &[]).json(&body))
+            .await?;
         let url = response.url().to_string();
         Ok(answer_events(events::server_events(response), url))
     }

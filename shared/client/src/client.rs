@@ -50,7 +50,11 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(ClientError::Setup)?;
-        Ok(Self { http, base, retries: settings.retries })
+        Ok(Self {
+            http,
+            base,
+            retries: settings.retries,
+        })
     }
 
     /// The server's address, without a slash at the end.
@@ -62,7 +66,11 @@ impl Client {
     ///
     /// # Errors
     /// As every call, see [`ClientError`].
-    pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, ClientError> {
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
         let response = self.send(|| self.request(Method::GET, path, query)).await?;
         read_json(response).await
     }
@@ -76,7 +84,9 @@ impl Client {
         B: Serialize + ?Sized,
         T: DeserializeOwned,
     {
-        let response = self.send(|| self.request(Method::POST, path, &[]).json(body)).await?;
+        let response = self
+            .send(|| self.request(Method::POST, path, &[]).json(body))
+            .await?;
         read_json(response).await
     }
 
@@ -85,12 +95,19 @@ impl Client {
     /// # Errors
     /// As every call, see [`ClientError`].
     pub async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
-        let response = self.send(|| self.request(Method::DELETE, path, &[])).await?;
+        let response = self
+            .send(|| self.request(Method::DELETE, path, &[]))
+            .await?;
         read_json(response).await
     }
 
     /// A request that is not sent yet. `path` holds segments, which are escaped here.
-    pub(crate) fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -102,14 +119,18 @@ impl Client {
     }
 
     /// Sends what `build` makes, again after a wait where the server is full, and refuses answers without success.
-    pub(crate) async fn send(&self, build: impl Fn() -> RequestBuilder) -> Result<Response, ClientError> {
+    pub(crate) async fn send(
+        &self,
+        build: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, ClientError> {
         let mut attempt = 0;
         loop {
             let error = match self.send_once(build()).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let Some(wait) = wait_before_retry(&error, attempt).filter(|_| attempt < self.retries) else {
+            let Some(wait) = wait_before_retry(&error, attempt).filter(|_| attempt < self.retries)
+            else {
                 return Err(error);
             };
             attempt += 1;
@@ -118,8 +139,15 @@ impl Client {
     }
 
     pub(crate) async fn send_once(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
-        if response.status().is_success() { Ok(response) } else { Err(api_error(response).await) }
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(api_error(response).await)
+        }
     }
 
     pub(crate) fn retries(&self) -> u32 {
@@ -127,20 +155,32 @@ impl Client {
     }
 
     pub(crate) fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.url().to_owned(), source }
+        ClientError::Unreachable {
+            url: self.url().to_owned(),
+            source,
+        }
     }
 }
 
 /// The answer's body as `T`.
 pub(crate) async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
     let url = response.url().to_string();
-    let malformed = |reason: String| ClientError::Malformed { url: url.clone(), reason };
-    let bytes = response.bytes().await.map_err(|error| malformed(error.to_string()))?;
+    let malformed = |reason: String| ClientError::Malformed {
+        url: url.clone(),
+        reason,
+    };
+    let bytes = response
+        .bytes()
+        .await
+        .map_err(|error| malformed(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))
 }
 
 fn parse_base(text: &str) -> Result<Url, ClientError> {
-    let wrong = |reason: &str| ClientError::Url { url: text.to_owned(), reason: reason.to_owned() };
+    let wrong = |reason: &str| ClientError::Url {
+        url: text.to_owned(),
+        reason: reason.to_owned(),
+    };
     let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
@@ -151,7 +191,8 @@ fn parse_base(text: &str) -> Result<Url, ClientError> {
 fn headers(key: Option<&str>) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::new();
     if let Some(key) = key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -161,7 +202,10 @@ fn headers(key: Option<&str>) -> Result<HeaderMap, ClientError> {
 fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        bare == "localhost"
+            || bare
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     })
 }
 
@@ -169,7 +213,9 @@ pub(crate) fn wait_before_retry(error: &ClientError, attempt: u32) -> Option<Dur
     if !error.is_busy() {
         return None;
     }
-    let ClientError::Api { retry_after, .. } = error else { return None };
+    let ClientError::Api { retry_after, .. } = error else {
+        return None;
+    };
     let backoff = Duration::from_millis(250).saturating_mul(1 << attempt.min(6));
     Some(retry_after.unwrap_or(backoff).min(MAX_WAIT))
 }
@@ -180,8 +226,16 @@ async fn api_error(response: Response) -> ClientError {
     let retry_after = retry_after(response.headers());
     let body = response.bytes().await.unwrap_or_default();
     match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(body) => ClientError::Api { status, error: Box::new(body.error), retry_after },
-        Err(_) => ClientError::Api { status, error: Box::new(foreign(&url, status, &body)), retry_after },
+        Ok(body) => ClientError::Api {
+            status,
+            error: Box::new(body.error),
+            retry_after,
+        },
+        Err(_) => ClientError::Api {
+            status,
+            error: Box::new(foreign(&url, status, &body)),
+            retry_after,
+        },
     }
 }
 
@@ -191,13 +245,22 @@ fn foreign(url: &str, status: u16, body: &[u8]) -> ApiError {
     ApiError {
         code: "foreign_answer".to_owned(),
         message: format!("{url} answered with status {status}: {}", text.trim()),
-        hint: Some("check that the address is a Lore server's and that nothing else listens there".to_owned()),
+        hint: Some(
+            "check that the address is a Lore server's and that nothing else listens there"
+                .to_owned(),
+        ),
         ..ApiError::default()
     }
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -206,24 +269,38 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> Result<Client, ClientError> {
-        Client::new(&ClientSettings { url: url.to_owned(), api_key: None, retries: 0 })
+        Client::new(&ClientSettings {
+            url: url.to_owned(),
+            api_key: None,
+            retries: 0,
+        })
     }
 
     #[test]
     fn segments_are_escaped_and_the_base_path_is_kept() {
         let client = client("http://localhost:1/lore/").expect("a client");
         let request = client
-            .request(Method::GET, &["v1", "collections", "a/b c"], &[("after", "x&y".to_owned())])
+            .request(
+                Method::GET,
+                &["v1", "collections", "a/b c"],
+                &[("after", "x&y".to_owned())],
+            )
             .build()
             .expect("a request");
-        assert_eq!(request.url().as_str(), "http://localhost:1/lore/v1/collections/a%2Fb%20c?after=x%26y");
+        assert_eq!(
+            request.url().as_str(),
+            "http://localhost:1/lore/v1/collections/a%2Fb%20c?after=x%26y"
+        );
         assert_eq!(client.url(), "http://localhost:1/lore");
     }
 
     #[test]
     fn an_address_without_a_scheme_is_refused() {
         for wrong in ["localhost:7878", "ftp://a", ""] {
-            assert!(matches!(client(wrong), Err(ClientError::Url { .. })), "{wrong}");
+            assert!(
+                matches!(client(wrong), Err(ClientError::Url { .. })),
+                "{wrong}"
+            );
         }
     }
 }

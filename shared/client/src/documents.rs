@@ -25,7 +25,10 @@ impl DocumentQuery {
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("after", self.after.clone()),
         ];
-        pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 }
 
@@ -34,34 +37,91 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn documents(&self, collection: &str, query: &DocumentQuery) -> Result<List<Document>, ClientError> {
-        self.get(&["v1", "collections", collection, "documents"], &query.pairs()).await
+    pub async fn documents(
+        &self,
+        collection: &str,
+        query: &DocumentQuery,
+    ) -> Result<List<Document>, ClientError> {
+        self.get(
+            &["v1", "collections", collection, "documents"],
+            &query.pairs(),
+        )
+        .await
     }
 
     /// One document.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn document(&self, collection: &str, id: DocumentId) -> Result<Document, ClientError> {
-        self.get(&["v1", "collections", collection, "documents", &id.to_string()], &[]).await
+    pub async fn document(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<Document, ClientError> {
+        self.get(
+            &[
+                "v1",
+                "collections",
+                collection,
+                "documents",
+                &id.to_string(),
+            ],
+            &[],
+        )
+        .await
     }
 
     /// The chunks of a document's current version, in order.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn chunks(&self, collection: &str, id: DocumentId) -> Result<List<Chunk>, ClientError> {
-        self.get(&["v1", "collections", collection, "documents", &id.to_string(), "chunks"], &[]).await
+    pub async fn chunks(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<List<Chunk>, ClientError> {
+        let id = id.to_string();
+        let path = [
+            "v1",
+            "collections",
+            collection,
+            "documents",
+            id.as_str(),
+            "chunks",
+        ];
+        let (mut all, mut after) = (Vec::new(), Vec::new());
+        loop {
+            let page: List<Chunk> = self.get(&path, &after).await?;
+            all.extend(page.data);
+            match page.last_id.filter(|_| page.has_more) {
+                Some(last) => after = vec![("after", last)],
+                None => return Ok(List::whole(all)),
+            }
+        }
     }
 
     /// The parsed text of a document's current version, to which every span refers.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn document_text(&self, collection: &str, id: DocumentId) -> Result<String, ClientError> {
-        let path = ["v1", "collections", collection, "documents", &id.to_string(), "text"];
+    pub async fn document_text(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<String, ClientError> {
+        let path = [
+            "v1",
+            "collections",
+            collection,
+            "documents",
+            &id.to_string(),
+            "text",
+        ];
         let response = self.send(|| self.request(Method::GET, &path, &[])).await?;
-        response.text().await.map_err(|source| self.unreachable(source))
+        response
+            .text()
+            .await
+            .map_err(|source| self.unreachable(source))
     }
 
     /// Writes the original bytes of a document's current version to a file, and returns their number. The file
@@ -69,21 +129,48 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn download(&self, collection: &str, id: DocumentId, to: &Path) -> Result<u64, ClientError> {
+    pub async fn download(
+        &self,
+        collection: &str,
+        id: DocumentId,
+        to: &Path,
+    ) -> Result<u64, ClientError> {
         let partial = to.with_added_extension("part");
         let written = self.write_content(collection, id, &partial).await?;
         let moved = tokio::fs::rename(&partial, to).await;
-        moved.map_err(|source| ClientError::File { path: to.to_owned(), source })?;
+        moved.map_err(|source| ClientError::File {
+            path: to.to_owned(),
+            source,
+        })?;
         Ok(written)
     }
 
-    async fn write_content(&self, collection: &str, id: DocumentId, to: &Path) -> Result<u64, ClientError> {
-        let path = ["v1", "collections", collection, "documents", &id.to_string(), "content"];
+    async fn write_content(
+        &self,
+        collection: &str,
+        id: DocumentId,
+        to: &Path,
+    ) -> Result<u64, ClientError> {
+        let path = [
+            "v1",
+            "collections",
+            collection,
+            "documents",
+            &id.to_string(),
+            "content",
+        ];
         let mut response = self.send(|| self.request(Method::GET, &path, &[])).await?;
-        let failed = |source| ClientError::File { path: to.to_owned(), source };
+        let failed = |source| ClientError::File {
+            path: to.to_owned(),
+            source,
+        };
         let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
         let mut written = 0;
-        while let Some(bytes) = response.chunk().await.map_err(|source| self.unreachable(source))? {
+        while let Some(bytes) = response
+            .chunk()
+            .await
+            .map_err(|source| self.unreachable(source))?
+        {
             file.write_all(&bytes).await.map_err(failed)?;
             written += bytes.len() as u64;
         }
@@ -95,7 +182,18 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn delete_document(&self, collection: &str, id: DocumentId) -> Result<Deleted, ClientError> {
-        self.delete(&["v1", "collections", collection, "documents", &id.to_string()]).await
+    pub async fn delete_document(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<Deleted, ClientError> {
+        self.delete(&[
+            "v1",
+            "collections",
+            collection,
+            "documents",
+            &id.to_string(),
+        ])
+        .await
     }
 }

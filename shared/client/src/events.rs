@@ -29,7 +29,9 @@ impl ServerEvent {
 }
 
 /// The events of an answer as they come; keep-alive comments are left out.
-pub fn server_events(mut response: Response) -> impl Stream<Item = Result<ServerEvent, ClientError>> + Send {
+pub fn server_events(
+    mut response: Response,
+) -> impl Stream<Item = Result<ServerEvent, ClientError>> + Send {
     let url = response.url().to_string();
     async_stream::try_stream! {
         let mut lines = Lines::default();
@@ -46,7 +48,13 @@ pub fn server_events(mut response: Response) -> impl Stream<Item = Result<Server
 }
 
 async fn chunk(response: &mut Response, url: &str) -> Result<Option<Bytes>, ClientError> {
-    response.chunk().await.map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })
+    response
+        .chunk()
+        .await
+        .map_err(|source| ClientError::Unreachable {
+            url: url.to_owned(),
+            source,
+        })
 }
 
 /// Adds one line to the event under construction; an empty line finishes it.
@@ -91,7 +99,11 @@ impl Lines {
         let end = self.buffer.iter().position(|byte| *byte == b'\n')?;
         let line: Vec<u8> = self.buffer.drain(..=end).collect();
         let text = String::from_utf8_lossy(&line);
-        Some(text.trim_end_matches('\n').trim_end_matches('\r').to_owned())
+        Some(
+            text.trim_end_matches('\n')
+                .trim_end_matches('\r')
+                .to_owned(),
+        )
     }
 }
 
@@ -100,7 +112,8 @@ mod tests {
     use super::*;
 
     fn events(parts: &[&[u8]]) -> Vec<ServerEvent> {
-        let (mut lines, mut next, mut found) = (Lines::default(), ServerEvent::default(), Vec::new());
+        let (mut lines, mut next, mut found) =
+            (Lines::default(), ServerEvent::default(), Vec::new());
         for part in parts {
             lines.push(part);
             while let Some(line) = lines.next_line() {
@@ -111,13 +124,19 @@ mod tests {
     }
 
     fn event(event: &str, data: &str) -> ServerEvent {
-        ServerEvent { event: event.to_owned(), data: data.to_owned() }
+        ServerEvent {
+            event: event.to_owned(),
+            data: data.to_owned(),
+        }
     }
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
         let text = ": hello\r\n\r\nevent: token\ndata: {\"a\":\ndata: \"年\"}\n\ndata:[DONE]\n\nevent: lost\n\n".as_bytes();
-        let expected = vec![event("token", "{\"a\":\n\"年\"}"), event("message", "[DONE]")];
+        let expected = vec![
+            event("token", "{\"a\":\n\"年\"}"),
+            event("message", "[DONE]"),
+        ];
         for size in 1..text.len() {
             let parts: Vec<&[u8]> = text.chunks(size).collect();
             assert_eq!(events(&parts), expected, "cut into pieces of {size}");

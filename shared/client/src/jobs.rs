@@ -25,7 +25,10 @@ impl JobQuery {
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("after", self.after.clone()),
         ];
-        pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 }
 

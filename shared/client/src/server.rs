@@ -1,4 +1,5 @@
 use crate::{Client, ClientError};
+use lore_types::IndexReport;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +24,10 @@ impl Client {
     /// Where no server answers, or one that is not Lore.
     pub async fn readiness(&self) -> Result<Readiness, ClientError> {
         let request = self.request(Method::GET, &["readyz"], &[]);
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
         crate::client::read_json(response).await
     }
 
@@ -39,7 +43,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn verify_index(&self, collection: Option<&str>, repair: bool) -> Result<Value, ClientError> {
+    pub async fn verify_index(
+        &self,
+        collection: Option<&str>,
+        repair: bool,
+    ) -> Result<IndexReport, ClientError> {
         let body = serde_json::json!({"collection": collection, "repair": repair});
         self.post(&["v1", "index", "verify"], &body).await
     }

@@ -40,14 +40,20 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`]; a file that cannot be read is [`ClientError::File`].
-    pub async fn upload(&self, collection: &str, upload: &Upload) -> Result<List<Accepted>, ClientError> {
+    pub async fn upload(
+        &self,
+        collection: &str,
+        upload: &Upload,
+    ) -> Result<List<Accepted>, ClientError> {
         let mut attempt = 0;
         loop {
             let error = match self.upload_once(collection, upload).await {
                 Ok(accepted) => return Ok(accepted),
                 Err(error) => error,
             };
-            let Some(wait) = self.wait(&error, attempt) else { return Err(error) };
+            let Some(wait) = self.wait(&error, attempt) else {
+                return Err(error);
+            };
             attempt += 1;
             tokio::time::sleep(wait).await;
         }
@@ -57,14 +63,27 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn upload_text(&self, collection: &str, text: &TextUpload) -> Result<List<Accepted>, ClientError> {
-        self.post(&["v1", "collections", collection, "documents"], text).await
+    pub async fn upload_text(
+        &self,
+        collection: &str,
+        text: &TextUpload,
+    ) -> Result<List<Accepted>, ClientError> {
+        self.post(&["v1", "collections", collection, "documents"], text)
+            .await
     }
 
-    async fn upload_once(&self, collection: &str, upload: &Upload) -> Result<List<Accepted>, ClientError> {
+    async fn upload_once(
+        &self,
+        collection: &str,
+        upload: &Upload,
+    ) -> Result<List<Accepted>, ClientError> {
         // The form is built for every try: a stream that was read is gone.
         let form = form(upload).await?;
-        let request = self.request(Method::POST, &["v1", "collections", collection, "documents"], &[]);
+        let request = self.request(
+            Method::POST,
+            &["v1", "collections", collection, "documents"],
+            &[],
+        );
         read_json(self.send_once(request.multipart(form)).await?).await
     }
 
@@ -76,19 +95,32 @@ impl Client {
 async fn form(upload: &Upload) -> Result<Form, ClientError> {
     let mut form = Form::new();
     if let Some(metadata) = &upload.metadata {
-        form = form.text("metadata", serde_json::Value::Object(metadata.clone()).to_string());
+        form = form.text(
+            "metadata",
+            serde_json::Value::Object(metadata.clone()).to_string(),
+        );
     }
-    let part = file_part(&upload.path).await?.file_name(file_name(&upload.path));
+    let part = file_part(&upload.path)
+        .await?
+        .file_name(file_name(&upload.path));
     Ok(form.text("name", upload.name.clone()).part("file", part))
 }
 
 async fn file_part(path: &Path) -> Result<Part, ClientError> {
-    let failed = |source| ClientError::File { path: path.to_owned(), source };
+    let failed = |source| ClientError::File {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).await.map_err(failed)?;
     let length = file.metadata().await.map_err(failed)?.len();
-    Ok(Part::stream_with_length(Body::wrap_stream(ReaderStream::new(file)), length))
+    Ok(Part::stream_with_length(
+        Body::wrap_stream(ReaderStream::new(file)),
+        length,
+    ))
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::config::{
-    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server, Services, Storage,
-    Telemetry,
+    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
+    Services, Storage, Telemetry,
 };
 use crate::layers::Layers;
 use crate::reader::Reader;
@@ -16,7 +16,10 @@ use crate::{ConfigErrors, Secret};
 /// No setting that counts things goes past this.
 const MANY: usize = 1_000_000;
 
-pub(crate) fn check(layers: Layers, env: &BTreeMap<String, String>) -> Result<Config, ConfigErrors> {
+pub(crate) fn check(
+    layers: Layers,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
     let mut reader = Reader::new(layers, env);
     let server = server(&mut reader);
     let storage = storage(&mut reader);
@@ -35,7 +38,11 @@ pub(crate) fn check(layers: Layers, env: &BTreeMap<String, String>) -> Result<Co
     };
     let (layers, problems) = reader.finish();
     config.settings = layers.settings();
-    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::Problems { problems }) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigErrors::Problems { problems })
+    }
 }
 
 fn server(reader: &mut Reader<'_>) -> Server {
@@ -52,10 +59,16 @@ fn server(reader: &mut Reader<'_>) -> Server {
 }
 
 fn listen(reader: &mut Reader<'_>) -> SocketAddr {
-    let text = reader.text("server.listen").replacen("localhost:", "127.0.0.1:", 1);
+    let text = reader
+        .text("server.listen")
+        .replacen("localhost:", "127.0.0.1:", 1);
     text.parse().unwrap_or_else(|_| {
         let remedy = "write an IP address and a port such as \"127.0.0.1:7878\"";
-        reader.problem("server.listen", format!("`{text}` is not an address with a port"), remedy);
+        reader.problem(
+            "server.listen",
+            format!("`{text}` is not an address with a port"),
+            remedy,
+        );
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
     })
 }
@@ -83,7 +96,9 @@ fn models(reader: &mut Reader<'_>) -> Models {
     let default = reader.dirs.models();
     Models {
         dir: reader.path("models.dir", default),
-        catalogue: reader.optional("models.catalogue").and_then(|text| reader.dirs.resolve(&text)),
+        catalogue: reader
+            .optional("models.catalogue")
+            .and_then(|text| reader.dirs.resolve(&text)),
         offline: reader.bool("models.offline"),
         generator: required(reader, "models.generator"),
         embedder: required(reader, "models.embedder"),
@@ -97,7 +112,11 @@ fn models(reader: &mut Reader<'_>) -> Models {
 fn required(reader: &mut Reader<'_>, key: &'static str) -> String {
     let text = reader.text(key);
     if text.is_empty() {
-        reader.problem(key, "is empty", "write a name that `lore models list` shows, or a path");
+        reader.problem(
+            key,
+            "is empty",
+            "write a name that `lore models list` shows, or a path",
+        );
     }
     text
 }
@@ -106,7 +125,9 @@ fn threads(reader: &mut Reader<'_>) -> NonZeroUsize {
     let given = reader.count("models.threads", 0..=1024);
     let allowed = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let automatic = num_cpus::get_physical().clamp(1, allowed);
-    NonZeroUsize::new(given).or(NonZeroUsize::new(automatic)).unwrap_or(NonZeroUsize::MIN)
+    NonZeroUsize::new(given)
+        .or(NonZeroUsize::new(automatic))
+        .unwrap_or(NonZeroUsize::MIN)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -116,33 +137,51 @@ enum Place {
 }
 
 fn dense(reader: &mut Reader<'_>, data_dir: &Path) -> Dense {
-    let backend = reader.choice("dense.backend", &[("embedded", Place::Here), ("server", Place::Elsewhere)]);
+    let backend = reader.choice(
+        "dense.backend",
+        &[("embedded", Place::Here), ("server", Place::Elsewhere)],
+    );
     let url = reader.url("dense.url");
     let api_key = reader.secret("dense.api_key");
     match (backend, url) {
         (Some(Place::Elsewhere), Some(url)) => Dense::Server { url, api_key },
         (Some(Place::Elsewhere), None) => {
             needs_address(reader, "dense.url", "dense.backend = \"server\"");
-            Dense::Embedded { dir: data_dir.join("dense") }
+            Dense::Embedded {
+                dir: data_dir.join("dense"),
+            }
         }
         (Some(Place::Here), Some(_)) => {
             let remedy = "set dense.backend = \"server\", or leave dense.url empty";
-            reader.problem("dense.url", "is set, but dense.backend is \"embedded\"", remedy);
-            Dense::Embedded { dir: data_dir.join("dense") }
+            reader.problem(
+                "dense.url",
+                "is set, but dense.backend is \"embedded\"",
+                remedy,
+            );
+            Dense::Embedded {
+                dir: data_dir.join("dense"),
+            }
         }
-        (Some(Place::Here) | None, _) => Dense::Embedded { dir: data_dir.join("dense") },
+        (Some(Place::Here) | None, _) => Dense::Embedded {
+            dir: data_dir.join("dense"),
+        },
     }
 }
 
 fn needs_address(reader: &mut Reader<'_>, key: &'static str, because: &str) {
     if reader.optional(key).is_none() {
-        reader.problem(key, format!("is empty, but {because} needs it"), "write the server's address");
+        reader.problem(
+            key,
+            format!("is empty, but {because} needs it"),
+            "write the server's address",
+        );
     }
 }
 
 fn ingest(reader: &mut Reader<'_>, server: &Server) -> Ingest {
     let ingest = Ingest {
-        workers: NonZeroUsize::new(reader.count("ingest.workers", 1..=256)).unwrap_or(NonZeroUsize::MIN),
+        workers: NonZeroUsize::new(reader.count("ingest.workers", 1..=256))
+            .unwrap_or(NonZeroUsize::MIN),
         max_document: reader.size("ingest.max_document"),
         parse_timeout: reader.duration("ingest.parse_timeout"),
         parse_memory: reader.size("ingest.parse_memory"),
@@ -152,12 +191,26 @@ fn ingest(reader: &mut Reader<'_>, server: &Server) -> Ingest {
         embed_batch: reader.count("ingest.embed_batch", 1..=1024),
     };
     if ingest.overlap_tokens * 2 > ingest.max_chunk_tokens {
-        let what = format!("{} is more than half of ingest.max_chunk_tokens", ingest.overlap_tokens);
-        reader.problem("ingest.overlap_tokens", what, format!("write at most {}", ingest.max_chunk_tokens / 2));
+        let what = format!(
+            "{} is more than half of ingest.max_chunk_tokens",
+            ingest.overlap_tokens
+        );
+        reader.problem(
+            "ingest.overlap_tokens",
+            what,
+            format!("write at most {}", ingest.max_chunk_tokens / 2),
+        );
     }
     if ingest.max_document > server.max_body {
-        let what = format!("{} is more than server.max_body, {}", ingest.max_document, server.max_body);
-        reader.problem("ingest.max_document", what, "raise server.max_body or lower this");
+        let what = format!(
+            "{} is more than server.max_body, {}",
+            ingest.max_document, server.max_body
+        );
+        reader.problem(
+            "ingest.max_document",
+            what,
+            "raise server.max_body or lower this",
+        );
     }
     ingest
 }
@@ -172,12 +225,23 @@ fn retrieval(reader: &mut Reader<'_>) -> Retrieval {
         prompt_tokens: reader.count("retrieval.prompt_tokens", 64..=MANY),
     };
     if retrieval.passages > retrieval.candidates {
-        let what = format!("{} is more than retrieval.candidates, {}", retrieval.passages, retrieval.candidates);
-        reader.problem("retrieval.passages", what, "raise retrieval.candidates or lower this");
+        let what = format!(
+            "{} is more than retrieval.candidates, {}",
+            retrieval.passages, retrieval.candidates
+        );
+        reader.problem(
+            "retrieval.passages",
+            what,
+            "raise retrieval.candidates or lower this",
+        );
     }
     if retrieval.dense_weight + retrieval.lexical_weight == 0.0 {
         let what = "is 0 and retrieval.lexical_weight too, so nothing could be ranked";
-        reader.problem("retrieval.dense_weight", what, "give at least one side a weight above 0");
+        reader.problem(
+            "retrieval.dense_weight",
+            what,
+            "give at least one side a weight above 0",
+        );
     }
     retrieval
 }
@@ -185,7 +249,11 @@ fn retrieval(reader: &mut Reader<'_>) -> Retrieval {
 fn answer(reader: &mut Reader<'_>) -> Answer {
     let abstain_sentence = reader.text("answer.abstain_sentence");
     if abstain_sentence.is_empty() {
-        reader.problem("answer.abstain_sentence", "is empty", "write the sentence to say when nothing is found");
+        reader.problem(
+            "answer.abstain_sentence",
+            "is empty",
+            "write the sentence to say when nothing is found",
+        );
     }
     Answer {
         abstain_sentence,
@@ -197,33 +265,64 @@ fn answer(reader: &mut Reader<'_>) -> Answer {
 }
 
 fn generator(reader: &mut Reader<'_>) -> Generator {
-    let place = reader.choice("generator.backend", &[("local", Place::Here), ("openai", Place::Elsewhere)]);
+    let place = reader.choice(
+        "generator.backend",
+        &[("local", Place::Here), ("openai", Place::Elsewhere)],
+    );
     let base_url = reader.url("generator.base_url");
     let model = reader.optional("generator.model");
     let api_key = reader.secret("generator.api_key");
     if place == Some(Place::Elsewhere) {
-        needs_address(reader, "generator.base_url", "generator.backend = \"openai\"");
+        needs_address(
+            reader,
+            "generator.base_url",
+            "generator.backend = \"openai\"",
+        );
         if model.is_none() {
             let what = "is empty, but generator.backend = \"openai\" needs it";
-            reader.problem("generator.model", what, "write the model's name on that server");
+            reader.problem(
+                "generator.model",
+                what,
+                "write the model's name on that server",
+            );
         }
     } else if place == Some(Place::Here) && (base_url.is_some() || model.is_some()) {
-        let key = if base_url.is_some() { "generator.base_url" } else { "generator.model" };
+        let key = if base_url.is_some() {
+            "generator.base_url"
+        } else {
+            "generator.model"
+        };
         let remedy = "set generator.backend = \"openai\"; the local model is models.generator";
         reader.problem(key, "is set, but generator.backend is \"local\"", remedy);
     }
     let backend = match (place, base_url, model) {
-        (Some(Place::Elsewhere), Some(base_url), Some(model)) => Backend::OpenAi { base_url, model, api_key },
+        (Some(Place::Elsewhere), Some(base_url), Some(model)) => Backend::OpenAi {
+            base_url,
+            model,
+            api_key,
+        },
         _ => Backend::Local,
     };
-    Generator { backend, max_queue: reader.count("generator.max_queue", 1..=MANY) }
+    Generator {
+        backend,
+        max_queue: reader.count("generator.max_queue", 1..=MANY),
+    }
 }
 
 fn services(reader: &mut Reader<'_>) -> Services {
-    Services { ingest_url: reader.url("services.ingest_url"), trainer_url: reader.url("services.trainer_url") }
+    Services {
+        ingest_url: reader.url("services.ingest_url"),
+        trainer_url: reader.url("services.trainer_url"),
+    }
 }
 
 fn telemetry(reader: &mut Reader<'_>) -> Telemetry {
-    let format = reader.choice("telemetry.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    Telemetry { log: reader.text("telemetry.log"), format: format.unwrap_or(LogFormat::Text) }
+    let format = reader.choice(
+        "telemetry.format",
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    );
+    Telemetry {
+        log: reader.text("telemetry.log"),
+        format: format.unwrap_or(LogFormat::Text),
+    }
 }

@@ -56,15 +56,28 @@ impl Key {
 }
 
 const fn key(name: &'static str, default: DefaultValue) -> Key {
-    Key { name, default, secret: false, short_variable: None }
+    Key {
+        name,
+        default,
+        secret: false,
+        short_variable: None,
+    }
 }
 
 const fn secret(name: &'static str, default: DefaultValue) -> Key {
-    Key { name, default, secret: true, short_variable: None }
+    Key {
+        name,
+        default,
+        secret: true,
+        short_variable: None,
+    }
 }
 
 const fn short(key: Key, variable: &'static str) -> Key {
-    Key { short_variable: Some(variable), ..key }
+    Key {
+        short_variable: Some(variable),
+        ..key
+    }
 }
 
 use DefaultValue::{Bool, EmptyList, Float, Integer, Text};

@@ -12,7 +12,12 @@ use crate::nearest::nearest;
 use crate::{ConfigErrors, Problem};
 
 /// Variables that Lore reads elsewhere, so they are not settings.
-const OTHER_VARIABLES: [&str; 4] = ["LORE_CONFIG", "LORE_URL", "LORE_COLLECTION", "LORE_CATALOG_DIR"];
+const OTHER_VARIABLES: [&str; 4] = [
+    "LORE_CONFIG",
+    "LORE_URL",
+    "LORE_COLLECTION",
+    "LORE_CATALOG_DIR",
+];
 
 /// Who said a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +61,32 @@ pub(crate) struct Layers {
 
 impl Layers {
     pub(crate) fn defaults() -> Self {
-        let values = KEYS.iter().map(|key| (key.name, (key.default.to_value(), Origin::Default))).collect();
-        Self { values, problems: Vec::new() }
+        let values = KEYS
+            .iter()
+            .map(|key| (key.name, (key.default.to_value(), Origin::Default)))
+            .collect();
+        Self {
+            values,
+            problems: Vec::new(),
+        }
     }
 
     pub(crate) fn get(&self, key: &'static str) -> (Value, Origin) {
-        self.values.get(key).cloned().unwrap_or((Value::String(String::new()), Origin::Default))
+        self.values
+            .get(key)
+            .cloned()
+            .unwrap_or((Value::String(String::new()), Origin::Default))
     }
 
     pub(crate) fn merge_file(&mut self, path: &Path) -> Result<(), ConfigErrors> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigErrors::Read { path: path.to_owned(), source })?;
-        let table: Table = toml::from_str(&text)
-            .map_err(|error| ConfigErrors::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigErrors::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let table: Table = toml::from_str(&text).map_err(|error| ConfigErrors::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         for (section, value) in table {
             self.merge_section(&section, value, path);
         }
@@ -81,10 +99,18 @@ impl Layers {
         }
         let Value::Table(table) = value else {
             let what = format!("is {}, not a section", value.type_str());
-            return self.problems.push(Problem::new(section, what, format!("write it as `[{section}]`")));
+            return self.problems.push(Problem::new(
+                section,
+                what,
+                format!("write it as `[{section}]`"),
+            ));
         };
         for (name, value) in table {
-            self.set(&format!("{section}.{name}"), value, Origin::File(path.to_owned()));
+            self.set(
+                &format!("{section}.{name}"),
+                value,
+                Origin::File(path.to_owned()),
+            );
         }
     }
 
@@ -102,7 +128,9 @@ impl Layers {
     pub(crate) fn merge_env(&mut self, env: &BTreeMap<String, String>) {
         let (short, long): (Vec<_>, Vec<_>) = env
             .iter()
-            .filter(|(name, _)| name.starts_with("LORE_") && !OTHER_VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| {
+                name.starts_with("LORE_") && !OTHER_VARIABLES.contains(&name.as_str())
+            })
             .partition(|(name, _)| find_short(name).is_some());
         for (name, value) in short.into_iter().chain(long) {
             self.merge_variable(name, value);
@@ -114,7 +142,8 @@ impl Layers {
         match key {
             Some(key) => {
                 let value = Value::String(value.to_owned());
-                self.values.insert(key.name, (value, Origin::Variable(name.to_owned())));
+                self.values
+                    .insert(key.name, (value, Origin::Variable(name.to_owned())));
             }
             None => self.problems.extend(unknown_variable(name)),
         }
@@ -122,7 +151,11 @@ impl Layers {
 
     pub(crate) fn merge_flags(&mut self, flags: &[Flag]) {
         for flag in flags {
-            self.set(&flag.key, Value::String(flag.value.clone()), Origin::Flag(flag.name.clone()));
+            self.set(
+                &flag.key,
+                Value::String(flag.value.clone()),
+                Origin::Flag(flag.name.clone()),
+            );
         }
     }
 
@@ -134,8 +167,16 @@ impl Layers {
     fn setting(&self, key: &'static Key) -> Setting {
         let (value, origin) = self.get(key.name);
         let hidden = key.secret && origin != Origin::Default;
-        let value = if hidden { "***".to_owned() } else { value.to_string() };
-        Setting { key: key.name, value, origin }
+        let value = if hidden {
+            "***".to_owned()
+        } else {
+            value.to_string()
+        };
+        Setting {
+            key: key.name,
+            value,
+            origin,
+        }
     }
 }
 
@@ -164,5 +205,9 @@ fn unknown_variable(name: &str) -> Option<Problem> {
     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let short = KEYS.iter().filter_map(|key| key.short_variable);
     let near = nearest(name, known.iter().map(String::as_str).chain(short))?;
-    Some(Problem::new(name, "is not a setting", format!("did you mean `{near}`?")))
+    Some(Problem::new(
+        name,
+        "is not a setting",
+        format!("did you mean `{near}`?"),
+    ))
 }

@@ -21,8 +21,8 @@ mod secret;
 mod size;
 
 pub use config::{
-    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server, Services, Storage,
-    Telemetry,
+    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
+    Services, Storage, Telemetry,
 };
 pub use key::{DefaultValue, KEYS, Key};
 pub use layers::{Origin, Setting};

@@ -42,13 +42,20 @@ impl LoadOptions {
 
     /// Reads these variables: the `LORE_…` ones as settings, `HOME` and `XDG_…` for the default folders.
     #[must_use]
-    pub fn env<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.env.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+    pub fn env<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.env.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         self
     }
 
-    /// Reads the variables of this process; those that are not UTF-8 are left out unless they are Lore's own, which are
-    /// then refused as values.
+    /// Reads the variables of this process. Bytes that are not UTF-8 become `\u{fffd}`, so such a value is refused by its
+    /// key like any other wrong one.
     #[must_use]
     pub fn process_env(self) -> Self {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -60,8 +67,17 @@ impl LoadOptions {
 
     /// Sets `key` from the flag `name` as the person typed it.
     #[must_use]
-    pub fn flag(mut self, name: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.flags.push(Flag { name: name.into(), key: key.into(), value: value.into() });
+    pub fn flag(
+        mut self,
+        name: impl Into<String>,
+        key: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.flags.push(Flag {
+            name: name.into(),
+            key: key.into(),
+            value: value.into(),
+        });
         self
     }
 }

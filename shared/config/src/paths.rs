@@ -15,12 +15,14 @@ impl<'a> BaseDirs<'a> {
 
     /// `$XDG_DATA_HOME/lore` or `~/.local/share/lore`.
     pub(crate) fn data(&self) -> Option<PathBuf> {
-        self.base("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("lore"))
+        self.base("XDG_DATA_HOME", ".local/share")
+            .map(|dir| dir.join("lore"))
     }
 
     /// `$XDG_CACHE_HOME/lore/models` or `~/.cache/lore/models`.
     pub(crate) fn models(&self) -> Option<PathBuf> {
-        self.base("XDG_CACHE_HOME", ".cache").map(|dir| dir.join("lore").join("models"))
+        self.base("XDG_CACHE_HOME", ".cache")
+            .map(|dir| dir.join("lore").join("models"))
     }
 
     /// `path` made absolute, with a leading `~/` replaced by the home folder. Relative paths start at the working folder.
@@ -35,11 +37,18 @@ impl<'a> BaseDirs<'a> {
     /// A non-empty absolute folder from the environment, else below the home folder. The specification says that a
     /// relative one is ignored.
     fn base(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let named = self.env.get(variable).map(PathBuf::from).filter(|dir| dir.is_absolute());
+        let named = self
+            .env
+            .get(variable)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute());
         named.or_else(|| self.home().map(|home| home.join(below_home)))
     }
 
     fn home(&self) -> Option<&'a Path> {
-        self.env.get("HOME").map(Path::new).filter(|home| home.is_absolute())
+        self.env
+            .get("HOME")
+            .map(Path::new)
+            .filter(|home| home.is_absolute())
     }
 }

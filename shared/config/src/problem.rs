@@ -15,8 +15,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into(), remedy: remedy.into() }
+    pub(crate) fn new(
+        key: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            what: what.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -67,6 +75,9 @@ impl ConfigErrors {
 fn list(problems: &[Problem]) -> String {
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    let lines: Vec<String> = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("\n  - {problem}"))
+        .collect();
     format!("the configuration has {count} {noun}:{}", lines.concat())
 }

@@ -1,10 +1,8 @@
 //! Values into types, with every problem kept.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use toml::Value;
@@ -24,7 +22,11 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(mut layers: Layers, env: &'a BTreeMap<String, String>) -> Self {
         let problems = std::mem::take(&mut layers.problems);
-        Self { layers, dirs: BaseDirs::new(env), problems }
+        Self {
+            layers,
+            dirs: BaseDirs::new(env),
+            problems,
+        }
     }
 
     pub(crate) fn finish(self) -> (Layers, Vec<Problem>) {
@@ -32,7 +34,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Remembers that `key` is wrong.
-    pub(crate) fn problem(&mut self, key: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn problem(
+        &mut self,
+        key: &'static str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let name = match self.layers.get(key).1 {
             Origin::Default | Origin::File(_) => key.to_owned(),
             origin => format!("{origin} ({key})"),
@@ -44,7 +51,11 @@ impl<'a> Reader<'a> {
         match self.layers.get(key).0 {
             Value::String(text) => text.trim().to_owned(),
             other => {
-                self.problem(key, format!("is {}, not a string", other.type_str()), "put it in quotes");
+                self.problem(
+                    key,
+                    format!("is {}, not a string", other.type_str()),
+                    "put it in quotes",
+                );
                 String::new()
             }
         }
@@ -69,17 +80,27 @@ impl<'a> Reader<'a> {
         let valid = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         let (valid, invalid): (Vec<_>, Vec<_>) = texts.into_iter().partition(valid);
         if invalid.iter().any(|text| !text.is_empty()) {
-            self.problem(key, "holds a key with spaces or characters beyond ASCII", "write keys of visible ASCII");
+            self.problem(
+                key,
+                "holds a key with spaces or characters beyond ASCII",
+                "write keys of visible ASCII",
+            );
         }
         valid.into_iter().map(Secret::new).collect()
     }
 
     fn strings(&mut self, key: &'static str, items: Vec<Value>) -> Vec<String> {
         let count = items.len();
-        let texts: Vec<String> =
-            items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect();
+        let texts: Vec<String> = items
+            .into_iter()
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect();
         if texts.len() != count {
-            self.problem(key, "holds something that is not a string", "write it as [\"…\", \"…\"]");
+            self.problem(
+                key,
+                "holds something that is not a string",
+                "write it as [\"…\", \"…\"]",
+            );
         }
         texts
     }
@@ -104,11 +125,17 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         let (low, high) = (*range.start(), *range.end());
-        value.filter(|number| range.contains(number)).unwrap_or_else(|| {
-            let shown = self.layers.get(key).0;
-            self.problem(key, format!("is {shown}"), format!("write a whole number from {low} to {high}"));
-            low
-        })
+        value
+            .filter(|number| range.contains(number))
+            .unwrap_or_else(|| {
+                let shown = self.layers.get(key).0;
+                self.problem(
+                    key,
+                    format!("is {shown}"),
+                    format!("write a whole number from {low} to {high}"),
+                );
+                low
+            })
     }
 
     /// A finite number within `range`.
@@ -121,11 +148,17 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         let (low, high) = (*range.start(), *range.end());
-        value.filter(|number| range.contains(number)).unwrap_or_else(|| {
-            let shown = self.layers.get(key).0;
-            self.problem(key, format!("is {shown}"), format!("write a number from {low} to {high}"));
-            low
-        })
+        value
+            .filter(|number| range.contains(number))
+            .unwrap_or_else(|| {
+                let shown = self.layers.get(key).0;
+                self.problem(
+                    key,
+                    format!("is {shown}"),
+                    format!("write a number from {low} to {high}"),
+                );
+                low
+            })
     }
 
     pub(crate) fn size(&mut self, key: &'static str) -> ByteSize {
@@ -147,7 +180,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn duration(&mut self, key: &'static str) -> Duration {
         let text = self.text(key);
         humantime::parse_duration(&text).unwrap_or_else(|error| {
-            self.problem(key, format!("`{text}` is not a duration ({error})"), "write one such as \"30s\" or \"2m\"");
+            self.problem(
+                key,
+                format!("`{text}` is not a duration ({error})"),
+                "write one such as \"30s\" or \"2m\"",
+            );
             Duration::ZERO
         })
     }
@@ -158,7 +195,11 @@ impl<'a> Reader<'a> {
         let valid = Url::parse(&text)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !valid {
-            self.problem(key, format!("`{text}` is not an http address"), "write one such as \"http://127.0.0.1:6333\"");
+            self.problem(
+                key,
+                format!("`{text}` is not an http address"),
+                "write one such as \"http://127.0.0.1:6333\"",
+            );
         }
         valid.then(|| text.trim_end_matches('/').to_owned())
     }
@@ -170,30 +211,36 @@ impl<'a> Reader<'a> {
             None => default,
         };
         given.unwrap_or_else(|| {
-            self.problem(key, "is empty and neither HOME nor an XDG folder is set", "write an absolute path");
+            self.problem(
+                key,
+                "is empty and neither HOME nor an XDG folder is set",
+                "write an absolute path",
+            );
             PathBuf::new()
         })
     }
 
-    /// A value that parses itself from text.
-    pub(crate) fn parsed<T: FromStr<Err: Display>>(&mut self, key: &'static str, remedy: &str) -> Option<T> {
+    /// What one of a few words stands for.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         let text = self.text(key);
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.problem(key, format!("`{text}`: {error}"), remedy);
-                None
-            }
-        }
-    }
-
-    /// One of a few words; the first where the value is none of them.
-    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.text(key);
-        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
-            let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            self.problem(key, format!("is \"{text}\""), format!("write {}", words.join(" or ")));
+            let words: Vec<String> = choices
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect();
+            self.problem(
+                key,
+                format!("is \"{text}\""),
+                format!("write {}", words.join(" or ")),
+            );
         }
         found
     }

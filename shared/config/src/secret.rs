@@ -25,7 +25,10 @@ impl Secret {
     /// Whether `candidate` is this secret, in a time that does not depend on where they differ.
     pub fn matches(&self, candidate: &str) -> bool {
         let (own, other) = (self.0.as_bytes(), candidate.as_bytes());
-        let differing = own.iter().zip(other).fold(0u8, |seen, (a, b)| seen | (a ^ b));
+        let differing = own
+            .iter()
+            .zip(other)
+            .fold(0u8, |seen, (a, b)| seen | (a ^ b));
         own.len() == other.len() && std::hint::black_box(differing) == 0
     }
 }

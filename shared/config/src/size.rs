@@ -64,12 +64,19 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '_')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let number: u64 =
-            number.replace('_', "").parse().map_err(|_| ParseSizeError::Number(text.to_owned()))?;
-        let factor = unit_factor(unit.trim()).ok_or_else(|| ParseSizeError::Unit(unit.trim().to_owned()))?;
-        let bytes = number.checked_mul(factor).ok_or_else(|| ParseSizeError::TooLarge(text.to_owned()))?;
+        let number: u64 = number
+            .replace('_', "")
+            .parse()
+            .map_err(|_| ParseSizeError::Number(text.to_owned()))?;
+        let factor =
+            unit_factor(unit.trim()).ok_or_else(|| ParseSizeError::Unit(unit.trim().to_owned()))?;
+        let bytes = number
+            .checked_mul(factor)
+            .ok_or_else(|| ParseSizeError::TooLarge(text.to_owned()))?;
         Ok(Self(bytes))
     }
 }
@@ -78,12 +85,18 @@ fn unit_factor(unit: &str) -> Option<u64> {
     if unit.is_empty() {
         return Some(1);
     }
-    UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
+    UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+        .map(|(_, factor)| *factor)
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS[1..5].iter().rev().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
+        let whole = UNITS[1..5]
+            .iter()
+            .rev()
+            .find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
         match whole {
             Some((name, factor)) => write!(f, "{} {name}", self.0 / factor),
             None => write!(f, "{} B", self.0),

@@ -1,4 +1,4 @@
-use crate::{EmbedError, EmbedTokenizer, TokenCounter};
+use crate::{EmbedError, EmbedTokenizer, fastembed_files::write_ids};
 use std::collections::VecDeque;
 
 /// Padded tokens of one computation. Longer computations are not faster on a CPU, and a waiting query cannot interrupt one.
@@ -18,6 +18,7 @@ pub struct Embeddings {
 /// Texts on their way to vectors: grouped by length, so that little is computed on padding.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// The tokens' ids of each text, as [`write_ids`] writes them.
     texts: Vec<String>,
     groups: VecDeque<Vec<usize>>,
     result: Embeddings,
@@ -32,24 +33,21 @@ impl Batch {
         texts: &[S],
         single: bool,
     ) -> Result<Self, EmbedError> {
-        let max_tokens = tokenizer.max_tokens();
         let mut result = Embeddings { vectors: vec![Vec::new(); texts.len()], ..Embeddings::default() };
-        let mut prefixed = Vec::with_capacity(texts.len());
+        let mut written = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
             let text = format!("{prefix}{}", text.as_ref());
-            let (text, tokens) = tokenizer.fit(&text).map_err(|e| EmbedError::load(name, e))?;
-            if tokens == 0 {
+            let tokens = tokenizer.ids(&text).map_err(|e| EmbedError::load(name, e))?;
+            if tokens.ids.is_empty() {
                 let reason = "it has no tokens";
                 return Err(EmbedError::NoVector { name: name.into(), index, reason });
             }
-            if tokens > max_tokens {
-                result.truncated.push(index);
-            }
-            result.tokens.push(tokens.min(max_tokens));
-            prefixed.push(text.to_string());
+            result.truncated.extend(tokens.truncated.then_some(index));
+            result.tokens.push(tokens.ids.len());
+            written.push(write_ids(&tokens.ids));
         }
         let groups = group(&result.tokens, if single { 0 } else { GROUP_TOKENS });
-        Ok(Self { texts: prefixed, groups, result })
+        Ok(Self { texts: written, groups, result })
     }
 
     /// Takes the next group: indices of texts.
@@ -57,7 +55,7 @@ impl Batch {
         self.groups.pop_front()
     }
 
-    /// The texts of a group, with their prefix.
+    /// The ids of a group's texts.
     pub(crate) fn texts_of(&self, group: &[usize]) -> Vec<&str> {
         group.iter().filter_map(|index| self.texts.get(*index).map(String::as_str)).collect()
     }

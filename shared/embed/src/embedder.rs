@@ -1,12 +1,13 @@
 use crate::{
     EmbedError, EmbedFiles, EmbedSettings, EmbedTokenizer, Pooling, Precision,
     batch::{Batch, Embeddings},
+    fastembed_files::id_reader,
     onnx::EncoderSpec,
     prepare::{Prepared, open_weights, prepare},
     profile::{TokenizerFacts, read_profile},
     runtime::{environment, physical_cores},
 };
-use fastembed::{InitOptionsUserDefined, QuantizationMode, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use fastembed::{InitOptionsUserDefined, QuantizationMode, TextEmbedding, UserDefinedEmbeddingModel};
 use ort::environment::Environment;
 use std::path::Path;
 
@@ -204,8 +205,7 @@ fn open_model(
         Pooling::Mean => fastembed::Pooling::Mean,
         Pooling::Cls => fastembed::Pooling::Cls,
     };
-    let files = tokenizer_files(&settings.files, tokenizer, info.max_tokens)?;
-    let mut model = UserDefinedEmbeddingModel::new(bytes, files)
+    let mut model = UserDefinedEmbeddingModel::new(bytes, id_reader(&settings.files, tokenizer)?)
         .with_pooling(pooling)
         .with_quantization(QuantizationMode::None); // batches are formed here, singly where quantisation asks for it
     if let Some((name, path)) = EmbedFiles::external_data(onnx) {
@@ -226,25 +226,4 @@ pub(crate) const NO_SPINNING: (&str, &str) = ("session.intra_op.allow_spinning",
 /// Threads for a session.
 pub(crate) fn threads(settings: &EmbedSettings) -> usize {
     if settings.threads == 0 { physical_cores() } else { settings.threads }
-}
-
-/// The four files that fastembed wants. Three are made from `tokenizer.json`: packages often lack them, and what fastembed takes
-/// from them (padding and length) is known here.
-pub(crate) fn tokenizer_files(
-    files: &EmbedFiles,
-    tokenizer: &EmbedTokenizer,
-    max_tokens: usize,
-) -> Result<TokenizerFiles, EmbedError> {
-    let facts = TokenizerFacts::read(files)?;
-    let Some((pad_token, pad_id)) = tokenizer.padding(facts.pad_token.as_deref()) else {
-        let reason = "no padding token: add `pad_token` to tokenizer_config.json";
-        return Err(EmbedError::invalid(&files.tokenizer, reason));
-    };
-    let bytes = |value: serde_json::Value| value.to_string().into_bytes();
-    Ok(TokenizerFiles {
-        tokenizer_file: std::fs::read(&files.tokenizer).map_err(EmbedError::read(&files.tokenizer))?,
-        config_file: bytes(serde_json::json!({ "pad_token_id": pad_id })),
-        special_tokens_map_file: bytes(serde_json::json!({})),
-        tokenizer_config_file: bytes(serde_json::json!({ "model_max_length": max_tokens, "pad_token": pad_token })),
-    })
 }

@@ -1,6 +1,6 @@
 use crate::EmbedError;
 use std::{path::Path, sync::Arc};
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer, TruncationDirection};
 
 /// Bytes that are tokenized at a time: a tokenizer's normaliser takes time and memory out of proportion on megabytes.
 const PIECE: usize = 16 << 10;
@@ -30,51 +30,62 @@ pub trait TokenCounter: Send + Sync {
 #[derive(Clone)]
 pub struct EmbedTokenizer {
     tokenizer: Arc<Tokenizer>,
+    /// Tokens around each text.
+    frame: usize,
+    /// The same, and the passage prefix.
     special_tokens: usize,
     max_tokens: usize,
+}
+
+/// A text as the model reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TokenIds {
+    pub ids: Vec<u32>,
+    /// Whether the text's end was cut off.
+    pub truncated: bool,
 }
 
 impl EmbedTokenizer {
     /// Reads `tokenizer.json`; what it says of truncation and padding is ignored.
     pub(crate) fn read(path: &Path, passage_prefix: &str, max_tokens: usize) -> Result<Self, EmbedError> {
+        let invalid = |e: tokenizers::Error| EmbedError::invalid(path, e);
         let bytes = std::fs::read(path).map_err(EmbedError::read(path))?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| EmbedError::invalid(path, e))?;
-        tokenizer.with_truncation(None).map_err(|e| EmbedError::invalid(path, e))?;
+        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(invalid)?;
+        tokenizer.with_truncation(None).map_err(invalid)?;
         tokenizer.with_padding(None);
-        let mut this = Self { tokenizer: Arc::new(tokenizer), special_tokens: 0, max_tokens };
-        this.special_tokens = this.added_to("a", passage_prefix).map_err(|e| EmbedError::invalid(path, e))?;
-        Ok(this)
+        let count = |text: String, special| tokenizer.encode_fast(text, special).map(|tokens| tokens.len());
+        let frame = count(String::new(), true).map_err(invalid)?;
+        let prefixed = count(format!("{passage_prefix}a"), true).map_err(invalid)?;
+        let bare = count("a".into(), false).map_err(invalid)?;
+        if max_tokens <= prefixed {
+            let reason = format!("max_tokens = {max_tokens} leaves no room: prefix and special tokens take {prefixed}");
+            return Err(EmbedError::invalid(path, reason));
+        }
+        let special_tokens = prefixed.saturating_sub(bare);
+        Ok(Self { tokenizer: Arc::new(tokenizer), frame, special_tokens, max_tokens })
     }
 
-    /// How many tokens are added to `text` behind `prefix`.
-    fn added_to(&self, text: &str, prefix: &str) -> tokenizers::Result<usize> {
-        let whole = self.tokenizer.encode(format!("{prefix}{text}"), true)?.len();
-        let bare = self.tokenizer.encode(text, false)?.len();
-        Ok(whole.saturating_sub(bare))
-    }
-
-    /// The start of `text` that the model can read, and how many tokens all of it has (special tokens counted).
+    /// The tokens of `text` with special tokens, cut to the model's length.
     ///
-    /// Only the part that decides whether it fits is tokenized, so that a huge text costs little; its number of tokens is
-    /// then a lower bound, above the limit.
-    pub(crate) fn fit<'t>(&self, text: &'t str) -> tokenizers::Result<(&'t str, usize)> {
-        let mut tokens = self.tokenizer.encode("", true)?.len();
-        let mut end = 0;
+    /// No more of the text is tokenized than the model can read, so that a huge text costs little.
+    pub(crate) fn ids(&self, text: &str) -> tokenizers::Result<TokenIds> {
+        let room = self.max_tokens.saturating_sub(self.frame);
+        let mut tokens = Encoding::default();
         for piece in pieces(text) {
-            tokens += self.tokenizer.encode_fast(piece, false)?.len();
-            end += piece.len();
-            if tokens > self.max_tokens {
+            tokens.merge_with(self.tokenizer.encode_fast(piece, false)?, true);
+            if tokens.len() > room {
                 break;
             }
         }
-        Ok((text.get(..end).unwrap_or(text), tokens))
+        let truncated = tokens.len() > room;
+        tokens.truncate(room, 0, TruncationDirection::Right);
+        let framed = self.tokenizer.post_process(tokens, None, true)?;
+        Ok(TokenIds { ids: framed.get_ids().to_vec(), truncated })
     }
 
-    /// The padding token and its id, as [`tokenizers`] must be told.
-    pub(crate) fn padding(&self, declared: Option<&str>) -> Option<(String, u32)> {
-        let usual = ["[PAD]", "<pad>", "</s>", "[UNK]", "<unk>"];
-        let known = |token: &str| self.tokenizer.token_to_id(token).map(|id| (token.to_string(), id));
-        declared.into_iter().chain(usual).find_map(known)
+    /// One more than the highest id.
+    pub(crate) fn vocabulary(&self) -> u32 {
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |highest| highest + 1)
     }
 }
 
@@ -111,7 +122,7 @@ impl TokenCounter for EmbedTokenizer {
 }
 
 /// Cuts `text` into pieces of about [`PIECE`] bytes, before spaces where there are any, so that words stay whole.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {

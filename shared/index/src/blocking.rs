@@ -10,6 +10,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, IndexError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(IndexError::Stopped { collection: collection.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(IndexError::Stopped {
+            collection: collection.to_owned(),
+            reason: error.to_string(),
+        }),
     }
 }

@@ -17,10 +17,14 @@ pub enum IndexError {
         side: &'static str,
     },
     /// A name that cannot be a collection's.
-    #[error("`{0}` cannot name a collection: 1 to 64 of a-z A-Z 0-9 _ - . are allowed, not starting with a dot")]
+    #[error(
+        "`{0}` cannot name a collection: 1 to 64 of a-z A-Z 0-9 _ - . are allowed, not starting with a dot"
+    )]
     CollectionName(String),
     /// Vectors of the wrong length.
-    #[error("collection `{collection}` holds vectors of {expected} numbers, not {actual}: use the embedder it was created with")]
+    #[error(
+        "collection `{collection}` holds vectors of {expected} numbers, not {actual}: use the embedder it was created with"
+    )]
     Dimensions {
         /// The collection.
         collection: String,
@@ -73,7 +77,9 @@ pub enum IndexError {
         source: Cause,
     },
     /// The Qdrant server cannot be reached or did not answer in time, after retries.
-    #[error("the Qdrant server at {url} does not answer ({reason}): check that it runs and that `dense.url` names its gRPC port (6334 by default)")]
+    #[error(
+        "the Qdrant server at {url} does not answer ({reason}): check that it runs and that `dense.url` names its gRPC port (6334 by default)"
+    )]
     Unreachable {
         /// Its address.
         url: String,

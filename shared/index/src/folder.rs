@@ -140,31 +140,50 @@ pub(crate) fn read_mark(folder: &Path, format: u32) -> Result<Option<Mark>, Inde
         Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => return Ok(None),
         Err(error) => return Err(damaged(folder, format!("{MARK}: {error}"))),
     };
-    let mark: Mark = serde_json::from_slice(&bytes).map_err(|error| damaged(folder, format!("{MARK}: {error}")))?;
+    let mark: Mark = serde_json::from_slice(&bytes)
+        .map_err(|error| damaged(folder, format!("{MARK}: {error}")))?;
     if mark.format != format {
-        return Err(damaged(folder, format!("it has format {}, and this Lore reads format {format}", mark.format)));
+        return Err(damaged(
+            folder,
+            format!(
+                "it has format {}, and this Lore reads format {format}",
+                mark.format
+            ),
+        ));
     }
     Ok(Some(mark))
 }
 
 pub(crate) fn damaged(folder: &Path, reason: impl ToString) -> IndexError {
-    IndexError::Damaged { path: folder.to_owned(), reason: reason.to_string() }
+    IndexError::Damaged {
+        path: folder.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> IndexError {
-    IndexError::Io { doing, path: path.to_owned(), source }
+    IndexError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn write_mark(folder: &Path, mark: Mark) -> Result<(), IndexError> {
     let path = folder.join(MARK);
-    let text = format!("{{\"format\":{},\"dimensions\":{}}}\n", mark.format, mark.dimensions);
+    let text = format!(
+        "{{\"format\":{},\"dimensions\":{}}}\n",
+        mark.format, mark.dimensions
+    );
     fs::write(&path, text).map_err(|source| io("write", &path, source))?;
     sync(&path)?;
     sync(folder)
 }
 
 fn sync(path: &Path) -> Result<(), IndexError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|source| io("write", path, source))
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| io("write", path, source))
 }
 
 fn remove(folder: &Path) -> Result<(), IndexError> {
@@ -180,7 +199,12 @@ fn names(root: &Path) -> Result<Vec<String>, IndexError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(io("read", root, source)),
     };
-    let names: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    let names: Result<Vec<_>, _> = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect();
     let names = names.map_err(|source| io("read", root, source))?;
-    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    Ok(names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .collect())
 }

@@ -10,12 +10,15 @@ mod error;
 mod folder;
 mod lexical;
 mod payload;
+mod server;
 mod side;
 mod terms;
 mod ties;
+mod tuning;
 mod vectors;
 
 pub use edge::EdgeDense;
 pub use error::IndexError;
 pub use lexical::{TantivyReader, TantivyWriter};
+pub use server::{ServerDense, ServerSettings};
 pub use side::{Candidate, DenseIndex, IndexedChunk, IndexedId, LexicalReader, LexicalWriter};

@@ -57,9 +57,18 @@ pub trait DenseIndex: Send + Sync {
     ///
     /// # Errors
     /// [`IndexError::Dimensions`] and [`IndexError::Vectors`] before anything is written.
-    async fn upsert(&self, collection: &str, chunks: &[IndexedChunk], vectors: &[Vec<f32>]) -> Result<(), IndexError>;
+    async fn upsert(
+        &self,
+        collection: &str,
+        chunks: &[IndexedChunk],
+        vectors: &[Vec<f32>],
+    ) -> Result<(), IndexError>;
     /// Removes all chunks of some versions.
-    async fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError>;
+    async fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError>;
     /// The `limit` chunks nearest to `vector` that the filter admits.
     async fn search(
         &self,
@@ -95,7 +104,11 @@ pub trait LexicalWriter: Send + Sync {
     /// Stages chunks, each in place of one with the same id.
     async fn upsert(&self, collection: &str, chunks: &[IndexedChunk]) -> Result<(), IndexError>;
     /// Stages the removal of all chunks of some versions.
-    async fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError>;
+    async fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError>;
     /// Makes what is staged durable, and visible to every reader's next search.
     async fn commit(&self, collection: &str) -> Result<(), IndexError>;
     /// Every chunk that is committed, ordered by chunk id.

@@ -57,7 +57,11 @@ fn join(
     neutral: TermFilter,
     join: fn(Vec<TermFilter>) -> TermFilter,
 ) -> TermFilter {
-    let mut parts: Vec<_> = filters.iter().map(TermFilter::of).filter(|part| *part != neutral).collect();
+    let mut parts: Vec<_> = filters
+        .iter()
+        .map(TermFilter::of)
+        .filter(|part| *part != neutral)
+        .collect();
     if parts.contains(&absorbing) {
         return absorbing;
     }
@@ -70,17 +74,26 @@ fn join(
 
 fn compare(field: &str, is: &Comparison) -> TermFilter {
     let terms = match is {
-        Comparison::In(values) => values.iter().filter_map(|value| value_term(field, value)).collect(),
+        Comparison::In(values) => values
+            .iter()
+            .filter_map(|value| value_term(field, value))
+            .collect(),
         Comparison::Numbers { from, to } => number_range(*from, *to)
             .map(|(low, high)| range_terms(field, NUMBERS, low, high))
             .unwrap_or_default(),
-        Comparison::Times { from, to } => {
-            time_range(*from, *to).map(|(low, high)| range_terms(field, TIMES, low, high)).unwrap_or_default()
-        }
+        Comparison::Times { from, to } => time_range(*from, *to)
+            .map(|(low, high)| range_terms(field, TIMES, low, high))
+            .unwrap_or_default(),
         Comparison::Exists(true) => vec![term('x', field, "")],
-        Comparison::Exists(false) => return TermFilter::Not(Box::new(TermFilter::Any(vec![term('x', field, "")]))),
+        Comparison::Exists(false) => {
+            return TermFilter::Not(Box::new(TermFilter::Any(vec![term('x', field, "")])));
+        }
     };
-    if terms.is_empty() { TermFilter::None } else { TermFilter::Any(terms) }
+    if terms.is_empty() {
+        TermFilter::None
+    } else {
+        TermFilter::Any(terms)
+    }
 }
 
 /// All terms of a document's fields, each once, in order.
@@ -103,9 +116,8 @@ fn value_term(field: &str, value: &Scalar) -> Option<String> {
     match value {
         Scalar::Text(text) => Some(term('s', field, text)),
         Scalar::Bool(truth) => Some(term('b', field, if *truth { "1" } else { "0" })),
-        Scalar::Number(number) => {
-            (!number.is_nan()).then(|| exact_term(field, NUMBERS, &digits(number_code(*number), NUMBERS)))
-        }
+        Scalar::Number(number) => (!number.is_nan())
+            .then(|| exact_term(field, NUMBERS, &digits(number_code(*number), NUMBERS))),
     }
 }
 
@@ -122,7 +134,9 @@ fn order_terms(field: &str, value: &Scalar) -> Vec<String> {
     let all = digits(code, kind);
     let significant = all.trim_end_matches('0');
     let prefixes = (1..=significant.len()).filter_map(|length| significant.get(..length));
-    let mut terms: Vec<_> = prefixes.map(|prefix| term(kind.prefix, field, prefix)).collect();
+    let mut terms: Vec<_> = prefixes
+        .map(|prefix| term(kind.prefix, field, prefix))
+        .collect();
     terms.push(exact_term(field, kind, &all));
     terms
 }
@@ -135,8 +149,16 @@ struct Ordered {
     exact: char,
 }
 
-const NUMBERS: Ordered = Ordered { digits: NUMBER_DIGITS, prefix: 'n', exact: 'e' };
-const TIMES: Ordered = Ordered { digits: TIME_DIGITS, prefix: 't', exact: 'u' };
+const NUMBERS: Ordered = Ordered {
+    digits: NUMBER_DIGITS,
+    prefix: 'n',
+    exact: 'e',
+};
+const TIMES: Ordered = Ordered {
+    digits: TIME_DIGITS,
+    prefix: 't',
+    exact: 'u',
+};
 
 fn digits(code: u128, kind: Ordered) -> String {
     format!("{code:0width$x}", width = kind.digits)
@@ -152,7 +174,9 @@ fn term(kind: char, field: &str, value: &str) -> String {
     if whole.len() <= LONGEST_TERM {
         return whole;
     }
-    Sha256::digest(whole.as_bytes()).iter().fold("h".to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
+    Sha256::digest(whole.as_bytes())
+        .iter()
+        .fold("h".to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
 }
 
 /// A code that sorts as the numbers do; both zeros have the same.
@@ -171,11 +195,19 @@ fn time_code(microseconds: i64) -> u128 {
 
 /// The lowest and the highest code within the borders, or `None` where nothing is.
 fn number_range(from: Option<(f64, bool)>, to: Option<(f64, bool)>) -> Option<(u128, u128)> {
-    if [from, to].into_iter().flatten().any(|(border, _)| border.is_nan()) {
+    if [from, to]
+        .into_iter()
+        .flatten()
+        .any(|(border, _)| border.is_nan())
+    {
         return None;
     }
-    let low = from.map_or(0, |(border, closed)| number_code(border) + u128::from(!closed));
-    let high = to.map_or(u128::from(u64::MAX), |(border, closed)| number_code(border) - u128::from(!closed));
+    let low = from.map_or(0, |(border, closed)| {
+        number_code(border) + u128::from(!closed)
+    });
+    let high = to.map_or(u128::from(u64::MAX), |(border, closed)| {
+        number_code(border) - u128::from(!closed)
+    });
     (low <= high).then_some((low, high))
 }
 
@@ -201,7 +233,13 @@ fn range_terms(field: &str, kind: Ordered, low: u128, high: u128) -> Vec<String>
 }
 
 /// Covers the part of the range under one prefix, given as its value and its length in digits.
-fn cover(field: &str, kind: Ordered, (prefix, length): (u128, usize), range: (u128, u128), terms: &mut Vec<String>) {
+fn cover(
+    field: &str,
+    kind: Ordered,
+    (prefix, length): (u128, usize),
+    range: (u128, u128),
+    terms: &mut Vec<String>,
+) {
     let below = 4 * (kind.digits - length);
     let first = prefix << below;
     let last = first | ((1 << below) - 1);
@@ -243,26 +281,56 @@ mod tests {
     }
 
     fn numbers(from: Option<(f64, bool)>, to: Option<(f64, bool)>) -> Filter {
-        Filter::Field { field: "n".to_owned(), is: Comparison::Numbers { from, to } }
+        Filter::Field {
+            field: "n".to_owned(),
+            is: Comparison::Numbers { from, to },
+        }
     }
 
     fn agree(filter: &Filter, fields: &BTreeMap<String, Vec<Scalar>>) {
         let terms = field_terms(fields);
-        assert_eq!(TermFilter::of(filter).admits(&terms), filter.admits(fields), "{filter:?} over {fields:?}: {terms:?}");
+        assert_eq!(
+            TermFilter::of(filter).admits(&terms),
+            filter.admits(fields),
+            "{filter:?} over {fields:?}: {terms:?}"
+        );
     }
 
     fn number() -> impl Strategy<Value = f64> {
-        let edges = [0.0, -0.0, 1.0, -1.0, 2024.0, 0.1, 9_007_199_254_740_993.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE];
-        prop_oneof![prop::sample::select(edges.to_vec()), prop::num::f64::NORMAL, (-20i32..20).prop_map(f64::from)]
+        let edges = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            2024.0,
+            0.1,
+            9_007_199_254_740_993.0,
+            f64::MAX,
+            f64::MIN,
+            f64::MIN_POSITIVE,
+        ];
+        prop_oneof![
+            prop::sample::select(edges.to_vec()),
+            prop::num::f64::NORMAL,
+            (-20i32..20).prop_map(f64::from)
+        ]
     }
 
-    fn border<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Option<(T, bool)>> {
+    fn border<T: std::fmt::Debug>(
+        of: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Option<(T, bool)>> {
         prop::option::of((of, any::<bool>()))
     }
 
     fn time() -> impl Strategy<Value = i64> {
         let day = 86_400_000_000i64;
-        prop_oneof![any::<i64>(), (-400i64..400).prop_map(move |d| d * day), (0..3 * day), Just(i64::MAX), Just(i64::MIN)]
+        prop_oneof![
+            any::<i64>(),
+            (-400i64..400).prop_map(move |d| d * day),
+            (0..3 * day),
+            Just(i64::MAX),
+            Just(i64::MIN)
+        ]
     }
 
     proptest! {
@@ -300,7 +368,12 @@ mod tests {
 
     #[test]
     fn a_date_has_few_terms() {
-        let fields = BTreeMap::from([("on".to_owned(), vec![Scalar::Text("2024-03-05".to_owned())])]);
-        assert!(field_terms(&fields).len() <= 10, "{:?}", field_terms(&fields));
+        let fields =
+            BTreeMap::from([("on".to_owned(), vec![Scalar::Text("2024-03-05".to_owned())])]);
+        assert!(
+            field_terms(&fields).len() <= 10,
+            "{:?}",
+            field_terms(&fields)
+        );
     }
 }

@@ -17,7 +17,10 @@ pub(crate) struct Ties {
 
 impl Ties {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, ask: limit.saturating_add(MARGIN) }
+        Self {
+            limit,
+            ask: limit.saturating_add(MARGIN),
+        }
     }
 
     /// The best candidates in order, or `None` where the engine has to be asked for `ask` of them.
@@ -26,7 +29,10 @@ impl Ties {
         let open = found.len() >= self.ask && self.ask < self.limit.saturating_add(MOST);
         let cut = self.limit.checked_sub(1).and_then(|last| found.get(last));
         if open && cut.map(|cut| cut.score) == found.last().map(|last| last.score) {
-            self.ask = self.ask.saturating_mul(4).min(self.limit.saturating_add(MOST));
+            self.ask = self
+                .ask
+                .saturating_mul(4)
+                .min(self.limit.saturating_add(MOST));
             return None;
         }
         found.truncate(self.limit);
@@ -36,7 +42,10 @@ impl Ties {
 
 /// Best first, equal scores by chunk id.
 fn order(one: &Candidate, other: &Candidate) -> Ordering {
-    other.score.total_cmp(&one.score).then(one.chunk_id.cmp(&other.chunk_id))
+    other
+        .score
+        .total_cmp(&one.score)
+        .then(one.chunk_id.cmp(&other.chunk_id))
 }
 
 #[cfg(test)]
@@ -46,12 +55,18 @@ mod tests {
 
     fn candidate(ordinal: u32, score: f32) -> Candidate {
         let version_id = VersionId::derive(DocumentId::derive("c", "d"), 1);
-        Candidate { chunk_id: ChunkId::derive(version_id, ordinal), version_id, score }
+        Candidate {
+            chunk_id: ChunkId::derive(version_id, ordinal),
+            version_id,
+            score,
+        }
     }
 
     #[test]
     fn a_tie_at_the_cut_is_asked_out_and_ordered_by_chunk_id() {
-        let all: Vec<_> = (0..60).map(|ordinal| candidate(ordinal, if ordinal < 40 { 1.0 } else { 0.5 })).collect();
+        let all: Vec<_> = (0..60)
+            .map(|ordinal| candidate(ordinal, if ordinal < 40 { 1.0 } else { 0.5 }))
+            .collect();
         let mut ties = Ties::new(3);
         let mut asked = 0;
         let settled = loop {
@@ -61,16 +76,28 @@ mod tests {
                 break settled;
             }
         };
-        let mut best: Vec<_> = all.iter().take(40).map(|candidate| candidate.chunk_id).collect();
+        let mut best: Vec<_> = all
+            .iter()
+            .take(40)
+            .map(|candidate| candidate.chunk_id)
+            .collect();
         best.sort_unstable();
-        assert_eq!(settled.iter().map(|candidate| candidate.chunk_id).collect::<Vec<_>>(), best[..3]);
+        assert_eq!(
+            settled
+                .iter()
+                .map(|candidate| candidate.chunk_id)
+                .collect::<Vec<_>>(),
+            best[..3]
+        );
         assert_eq!(asked, 2);
     }
 
     #[test]
     fn nothing_is_asked_twice_without_a_tie() {
         let mut ties = Ties::new(1);
-        let found = (0..17).map(|ordinal| candidate(ordinal, 1.0 / (1.0 + ordinal as f32))).collect();
+        let found = (0..17)
+            .map(|ordinal| candidate(ordinal, 1.0 / (1.0 + ordinal as f32)))
+            .collect();
         assert_eq!(ties.settle(found).map(|settled| settled.len()), Some(1));
     }
 }

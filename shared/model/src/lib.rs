@@ -2,15 +2,21 @@
 
 mod decoder;
 mod error;
+mod generate;
 mod generator;
 mod kernels;
 mod lora;
+mod random;
 mod settings;
+mod tokenizer;
 mod weights;
 
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};
 pub use error::{ModelError, Result};
+pub use generate::{LocalGenerator, LocalSettings, Sampler};
 pub use generator::{GenerateError, GenerateEvent, GenerateRequest, Generator, GeneratorInfo, TokenLogprob};
 pub use lora::{Adapter, LoraPair};
+pub use random::Random;
 pub use settings::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};
+pub use tokenizer::{ChatTemplate, Prompt, Tokenizer};
 pub use weights::{GgufFile, Matrix, SafetensorsFolder, Source};

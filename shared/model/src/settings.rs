@@ -3,6 +3,9 @@
 mod gguf;
 mod hugging_face;
 
+pub(crate) use gguf::{text as gguf_text, token_id as gguf_token_id};
+pub(crate) use hugging_face::token_ids;
+
 use crate::error::{ModelError, Result};
 use serde::Serialize;
 

@@ -226,8 +226,10 @@ impl Catalogue {
     pub fn load(file: Option<&Path>) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::parse(BUILT_IN, Path::new("configs/models.toml (built in)"))?;
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| CatalogueError::Read { path: path.to_owned(), source })?;
+            let text = std::fs::read_to_string(path).map_err(|source| CatalogueError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
             catalogue.models.extend(Self::parse(&text, path)?.models);
         }
         Ok(catalogue)
@@ -238,13 +240,19 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::load`].
     pub fn parse(text: &str, origin: &Path) -> Result<Self, CatalogueError> {
-        let file: CatalogueFile = toml::from_str(text)
-            .map_err(|error| CatalogueError::Syntax { path: origin.to_owned(), message: error.to_string() })?;
+        let file: CatalogueFile = toml::from_str(text).map_err(|error| CatalogueError::Syntax {
+            path: origin.to_owned(),
+            message: error.to_string(),
+        })?;
         let mut models = BTreeMap::new();
         for entry in file.models {
             check::entry(&entry, origin)?;
             if let Some(twice) = models.insert(entry.name.clone(), entry) {
-                return Err(check::wrong(origin, &twice.name, "stands in the file twice"));
+                return Err(check::wrong(
+                    origin,
+                    &twice.name,
+                    "stands in the file twice",
+                ));
             }
         }
         Ok(Self { models })
@@ -265,7 +273,9 @@ impl Catalogue {
         let near = |known: &&String| strsim::damerau_levenshtein(name, known) <= known.len() / 3;
         let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
         let close = self.models.keys().filter(near).min_by_key(distance);
-        close.or_else(|| self.models.keys().find(|known| known.starts_with(name))).map(String::as_str)
+        close
+            .or_else(|| self.models.keys().find(|known| known.starts_with(name)))
+            .map(String::as_str)
     }
 }
 
@@ -289,7 +299,11 @@ impl fmt::Display for Source {
             Self::Local { path } => write!(f, "local file {}", path.display()),
             Self::Hub(hub) => write!(f, "model hub {}/{}", hub.repo, hub.path),
             Self::Package(package) if package.parts > 1 => {
-                write!(f, "Python packages {} ({} parts)", package.package, package.parts)
+                write!(
+                    f,
+                    "Python packages {} ({} parts)",
+                    package.package, package.parts
+                )
             }
             Self::Package(package) => write!(f, "Python package {}", package.package),
             Self::Inline { .. } => f.write_str("the catalogue itself"),

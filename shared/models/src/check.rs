@@ -9,7 +9,9 @@ use crate::error::CatalogueError;
 pub(crate) fn entry(entry: &ModelEntry, origin: &Path) -> Result<(), CatalogueError> {
     let fail = |what: &str| Err(wrong(origin, &entry.name, what));
     if !is_plain_name(&entry.name) {
-        return fail("its name may hold only letters, digits, `.`, `_` and `-`, and may not begin with `.`");
+        return fail(
+            "its name may hold only letters, digits, `.`, `_` and `-`, and may not begin with `.`",
+        );
     }
     if entry.files.is_empty() {
         return fail("it has no files");
@@ -19,7 +21,11 @@ pub(crate) fn entry(entry: &ModelEntry, origin: &Path) -> Result<(), CatalogueEr
     }
     for file in &entry.files {
         if let Some(what) = file_fault(file) {
-            return Err(wrong(origin, &entry.name, &format!("file `{}`: {what}", file.name)));
+            return Err(wrong(
+                origin,
+                &entry.name,
+                &format!("file `{}`: {what}", file.name),
+            ));
         }
     }
     match twice(&entry.files) {
@@ -29,7 +35,11 @@ pub(crate) fn entry(entry: &ModelEntry, origin: &Path) -> Result<(), CatalogueEr
 }
 
 pub(crate) fn wrong(origin: &Path, model: &str, what: &str) -> CatalogueError {
-    CatalogueError::Entry { path: origin.to_owned(), model: model.to_owned(), what: what.to_owned() }
+    CatalogueError::Entry {
+        path: origin.to_owned(),
+        model: model.to_owned(),
+        what: what.to_owned(),
+    }
 }
 
 fn file_fault(file: &FileEntry) -> Option<&'static str> {
@@ -61,18 +71,23 @@ fn source_fault(source: &Source) -> Option<&'static str> {
         Source::Hub(hub) if hub.repo.split('/').filter(|part| !part.is_empty()).count() != 2 => {
             Some("a hub repository is written `owner/name`")
         }
-        Source::Package(package) if package.parts == 0 => Some("a package source has at least 1 part"),
+        Source::Package(package) if package.parts == 0 => {
+            Some("a package source has at least 1 part")
+        }
         Source::Package(package) if package.parts > 1 && package.part(1) == package.part(2) => {
             Some("a source of several parts needs `{n}` in `package` or `inner`")
         }
-        Source::Package(package) if package.package.starts_with('-') => Some("a package name cannot begin with `-`"),
+        Source::Package(package) if package.package.starts_with('-') => {
+            Some("a package name cannot begin with `-`")
+        }
         _ => None,
     }
 }
 
 fn twice(files: &[FileEntry]) -> Option<&str> {
     let clash = |a: &FileEntry, b: &FileEntry| {
-        a.name == b.name && (a.platform == b.platform || a.platform.is_none() || b.platform.is_none())
+        a.name == b.name
+            && (a.platform == b.platform || a.platform.is_none() || b.platform.is_none())
     };
     files
         .iter()
@@ -82,7 +97,10 @@ fn twice(files: &[FileEntry]) -> Option<&str> {
 }
 
 fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Names become folder and file names, so they may not leave their folder or hide.

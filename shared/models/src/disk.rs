@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{SourceError, io};
+use crate::error::{SourceError, io as io_error};
 
 const BLOCK: usize = 1 << 20;
 
@@ -27,44 +27,71 @@ pub(crate) struct Measured {
 impl Expected {
     pub(crate) fn check(&self, measured: &Measured) -> Result<(), SourceError> {
         if let Some(expected) = self.size.filter(|size| *size != measured.size) {
-            return Err(SourceError::WrongSize { expected, actual: measured.size });
+            return Err(SourceError::WrongSize {
+                expected,
+                actual: measured.size,
+            });
         }
         match &self.sha256 {
-            Some(expected) if *expected != measured.sha256 => {
-                Err(SourceError::WrongHash { expected: expected.clone(), actual: measured.sha256.clone() })
-            }
+            Some(expected) if *expected != measured.sha256 => Err(SourceError::WrongHash {
+                expected: expected.clone(),
+                actual: measured.sha256.clone(),
+            }),
             _ => Ok(()),
         }
     }
 }
 
-/// Counts and hashes what is written through it.
-pub(crate) struct Measuring<W> {
+/// Counts and hashes what is written through it, and tells the count.
+pub(crate) struct Measuring<'a, W> {
     inner: W,
     hasher: Sha256,
     size: u64,
+    tell: &'a dyn Fn(u64),
 }
 
-impl<W: Write> Measuring<W> {
-    pub(crate) fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), size: 0 }
+impl<'a, W: Write> Measuring<'a, W> {
+    pub(crate) fn new(inner: W, tell: &'a dyn Fn(u64)) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size: 0,
+            tell,
+        }
     }
 
-    pub(crate) fn size(&self) -> u64 {
-        self.size
+    /// Counts and hashes the first `length` bytes of `path` as if they had been written through it.
+    pub(crate) fn skip(&mut self, path: &Path, length: u64) -> io::Result<()> {
+        let mut before = File::open(path)?.take(length);
+        let mut block = vec![0; BLOCK];
+        loop {
+            let read = before.read(&mut block)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.hasher.update(block.get(..read).unwrap_or_default());
+            self.size += read as u64;
+        }
     }
 
     /// The writer, and what went through it.
     pub(crate) fn finish(self) -> (W, Measured) {
-        (self.inner, Measured { sha256: hex(&self.hasher.finalize()), size: self.size })
+        (
+            self.inner,
+            Measured {
+                sha256: hex(&self.hasher.finalize()),
+                size: self.size,
+            },
+        )
     }
 }
 
-impl<W: Write> Write for Measuring<W> {
+impl<W: Write> Write for Measuring<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.hasher.update(bytes.get(..written).unwrap_or(bytes));
         self.size += written as u64;
+        (self.tell)(self.size);
         Ok(written)
     }
 
@@ -77,29 +104,36 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Copies to the end, telling the total after each block.
-pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write, tell: &mut dyn FnMut(u64)) -> io::Result<u64> {
+/// Which side of a copy failed.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies to the end.
+pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), CopyError> {
     let mut block = vec![0; BLOCK];
-    let mut total = 0;
     loop {
         let read = match from.read(&mut block) {
-            Ok(0) => return Ok(total),
+            Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(CopyError::Read(error)),
         };
-        to.write_all(block.get(..read).unwrap_or_default())?;
-        total += read as u64;
-        tell(total);
+        to.write_all(block.get(..read).unwrap_or_default())
+            .map_err(CopyError::Write)?;
     }
 }
 
 /// Length and sha256 of a file.
-pub(crate) fn measure(path: &Path, tell: &mut dyn FnMut(u64)) -> Result<Measured, SourceError> {
-    let mut file = File::open(path).map_err(io("open", path))?;
-    let mut measuring = Measuring::new(io::sink());
-    copy(&mut file, &mut measuring, tell).map_err(io("read", path))?;
-    Ok(measuring.finish().1)
+pub(crate) fn measure(path: &Path, tell: &dyn Fn(u64)) -> Result<Measured, SourceError> {
+    let mut file = File::open(path).map_err(io_error("open", path))?;
+    let mut measuring = Measuring::new(io::sink(), tell);
+    match copy(&mut file, &mut measuring) {
+        Ok(()) => Ok(measuring.finish().1),
+        Err(CopyError::Read(error) | CopyError::Write(error)) => Err(io_error("read", path)(error)),
+    }
 }
 
 /// Checks a finished `.part` file against what is expected, makes it durable and gives it its final name. A wrong one is
@@ -112,16 +146,18 @@ pub(crate) fn settle(
     target: &Path,
 ) -> Result<(), SourceError> {
     if let Err(wrong) = expected.check(measured) {
-        std::fs::remove_file(part).map_err(io("remove", part))?;
+        std::fs::remove_file(part).map_err(io_error("remove", part))?;
         return Err(wrong);
     }
-    file.sync_all().map_err(io("sync", part))?;
-    std::fs::rename(part, target).map_err(io("rename", part))?;
+    file.sync_all().map_err(io_error("sync", part))?;
+    std::fs::rename(part, target).map_err(io_error("rename", part))?;
     sync_folder(target)
 }
 
 /// Makes a rename durable.
 fn sync_folder(target: &Path) -> Result<(), SourceError> {
     let folder = target.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io_error("sync", folder))
 }

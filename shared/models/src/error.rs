@@ -39,7 +39,10 @@ pub enum CatalogueError {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Neither a name of the catalogue nor a path.
-    #[error("no model is called `{name}`{}; `lore models list` shows all, and a path may stand for a name", meant(nearest))]
+    #[error(
+        "no model is called `{name}`{}; `lore models list` shows all, and a path may stand for a name",
+        meant(nearest)
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -68,7 +71,9 @@ pub enum ModelError {
         dir: PathBuf,
     },
     /// The catalogue has no file of this model for this kind of machine.
-    #[error("model `{name}` has no {role:?} file for {platform}; name your own file by its path instead")]
+    #[error(
+        "model `{name}` has no {role:?} file for {platform}; name your own file by its path instead"
+    )]
     Platform {
         /// The model.
         name: String,
@@ -190,7 +195,11 @@ pub(crate) fn io<'a>(
     action: &'static str,
     path: &'a std::path::Path,
 ) -> impl FnOnce(std::io::Error) -> SourceError + 'a {
-    move |source| SourceError::Io { action, path: path.to_owned(), source }
+    move |source| SourceError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The same for operations on the store as a whole.
@@ -198,11 +207,18 @@ pub(crate) fn store_io<'a>(
     action: &'static str,
     path: &'a std::path::Path,
 ) -> impl FnOnce(std::io::Error) -> ModelError + 'a {
-    move |source| ModelError::Io { action, path: path.to_owned(), source }
+    move |source| ModelError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn meant(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|name| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default()
 }
 
 fn list(attempts: &[Attempt]) -> String {

@@ -83,27 +83,57 @@ impl FileEvents {
     pub(crate) fn trying(&self, source: &str) {
         tracing::debug!(model = self.model, file = self.file, source, "trying");
         let (model, file) = self.names();
-        (self.progress)(PullEvent::Trying { model, file, source: source.to_owned() });
+        (self.progress)(PullEvent::Trying {
+            model,
+            file,
+            source: source.to_owned(),
+        });
     }
 
     pub(crate) fn downloaded(&self, done: u64, total: Option<u64>) {
         let (model, file) = self.names();
-        (self.progress)(PullEvent::Downloaded { model, file, done, total });
+        (self.progress)(PullEvent::Downloaded {
+            model,
+            file,
+            done,
+            total,
+        });
     }
 
     pub(crate) fn written(&self, done: u64, total: Option<u64>) {
         let (model, file) = self.names();
-        (self.progress)(PullEvent::Written { model, file, done, total });
+        (self.progress)(PullEvent::Written {
+            model,
+            file,
+            done,
+            total,
+        });
     }
 
     pub(crate) fn failed(&self, source: &str, reason: &str) {
-        tracing::warn!(model = self.model, file = self.file, source, reason, "model source failed");
+        tracing::warn!(
+            model = self.model,
+            file = self.file,
+            source,
+            reason,
+            "model source failed"
+        );
         let (model, file) = self.names();
-        (self.progress)(PullEvent::Failed { model, file, source: source.to_owned(), reason: reason.to_owned() });
+        (self.progress)(PullEvent::Failed {
+            model,
+            file,
+            source: source.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
 
     pub(crate) fn finished(&self, bytes: u64) {
-        tracing::info!(model = self.model, file = self.file, bytes, "model file is in place");
+        tracing::info!(
+            model = self.model,
+            file = self.file,
+            bytes,
+            "model file is in place"
+        );
         let (model, file) = self.names();
         (self.progress)(PullEvent::Finished { model, file, bytes });
     }

@@ -26,17 +26,27 @@ impl ModelFiles {
     pub fn file(&self, role: Role) -> Option<&Path> {
         let is_role = |(found, _): &&(Role, PathBuf)| *found == role;
         let derived = self.derived.iter().filter(|(_, path)| path.is_file());
-        self.files.iter().find(is_role).or_else(|| derived.into_iter().find(is_role)).map(|(_, path)| path.as_path())
+        self.files
+            .iter()
+            .find(is_role)
+            .or_else(|| derived.into_iter().find(is_role))
+            .map(|(_, path)| path.as_path())
     }
 
     /// Where the derived file with this role belongs, whether or not it has been made.
     pub fn derived(&self, role: Role) -> Option<&Path> {
-        self.derived.iter().find(|(found, _)| *found == role).map(|(_, path)| path.as_path())
+        self.derived
+            .iter()
+            .find(|(found, _)| *found == role)
+            .map(|(_, path)| path.as_path())
     }
 
     /// Every file that is here, with its role.
     pub fn files(&self) -> impl Iterator<Item = (Role, &Path)> {
         let derived = self.derived.iter().filter(|(_, path)| path.is_file());
-        self.files.iter().chain(derived).map(|(role, path)| (*role, path.as_path()))
+        self.files
+            .iter()
+            .chain(derived)
+            .map(|(role, path)| (*role, path.as_path()))
     }
 }

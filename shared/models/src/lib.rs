@@ -30,7 +30,8 @@ mod user_path;
 mod verify;
 
 pub use catalogue::{
-    Catalogue, EmbedTraits, FileEntry, HubSource, ModelEntry, PackageSource, Pooling, Role, Source, Task,
+    Catalogue, EmbedTraits, FileEntry, HubSource, ModelEntry, PackageSource, Pooling, Role, Source,
+    Task,
 };
 pub use error::{Attempt, CatalogueError, ModelError, SourceError};
 pub use event::{Progress, PullEvent, silent};

@@ -16,7 +16,11 @@ pub(crate) struct PullLock {
 
 impl PullLock {
     /// Takes the lock of `model`, saying once when it has to wait.
-    pub(crate) async fn take(models_dir: &Path, model: &str, progress: &Progress) -> Result<Self, ModelError> {
+    pub(crate) async fn take(
+        models_dir: &Path,
+        model: &str,
+        progress: &Progress,
+    ) -> Result<Self, ModelError> {
         let folder = models_dir.join(".locks");
         std::fs::create_dir_all(&folder).map_err(store_io("create", &folder))?;
         let path = folder.join(format!("{model}.lock"));
@@ -29,7 +33,9 @@ impl PullLock {
                 Err(TryLockError::Error(source)) => return Err(store_io("lock", &path)(source)),
             }
             if !told {
-                progress(PullEvent::Waiting { model: model.to_owned() });
+                progress(PullEvent::Waiting {
+                    model: model.to_owned(),
+                });
                 told = true;
             }
             tokio::time::sleep(POLL).await;
@@ -38,5 +44,9 @@ impl PullLock {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
 }

@@ -18,7 +18,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(models_dir: &Path, entry: &ModelEntry) -> Self {
-        Self { dir: models_dir.join(&entry.name), entry: entry.clone() }
+        Self {
+            dir: models_dir.join(&entry.name),
+            entry: entry.clone(),
+        }
     }
 
     /// The files that are fetched on this platform.
@@ -48,6 +51,9 @@ impl Place {
 
     fn here(&self) -> impl Iterator<Item = &FileEntry> {
         let here = platform();
-        self.entry.files.iter().filter(move |file| file.platform.as_ref().is_none_or(|wanted| *wanted == here))
+        self.entry
+            .files
+            .iter()
+            .filter(move |file| file.platform.as_ref().is_none_or(|wanted| *wanted == here))
     }
 }

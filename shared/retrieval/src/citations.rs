@@ -46,8 +46,13 @@ pub struct Resolved {
 /// the passage's text at `document_span`, to the byte, and its `answer_span` is its sentence, markers included. Code keeps
 /// its brackets. The result depends on nothing but the arguments.
 pub fn resolve(answer: &str, question: &str, passages: &[Passage], settings: &CitationSettings) -> Resolved {
+    resolve_with(&Evidence::new(passages.to_vec()), answer, question, settings)
+}
+
+/// As [`resolve`], with evidence that was prepared before.
+pub(crate) fn resolve_with(evidence: &Evidence, answer: &str, question: &str, settings: &CitationSettings) -> Resolved {
+    let passages = evidence.passages();
     let unmarked = unmark(answer.trim(), passages.len());
-    let evidence = Evidence::new(passages);
     let mut out = Resolved { invalid_markers: unmarked.invalid, ..Resolved::default() };
     let spans = claim_spans(&unmarked.text);
     let mut marks = assign(&unmarked.text, &spans, &unmarked.marks);

@@ -5,7 +5,9 @@
 //! questions ([`FollowUp`]), citations ([`resolve`]) and the decision to abstain ([`Relevance`]). *Not useful for* finding
 //! candidates (`lore-index`) or writing text (`lore-model`).
 
+mod background;
 mod citations;
+mod draft;
 mod followup;
 mod fusion;
 mod language;
@@ -20,7 +22,9 @@ mod support;
 mod terms;
 mod words;
 
+pub use background::BACKGROUND;
 pub use citations::{CitationSettings, Resolved, resolve};
+pub use draft::Draft;
 pub use followup::FollowUp;
 pub use fusion::{Fused, FusionSettings, dense_only, lexical_only, reciprocal_rank_fusion};
 pub use language::Language;

@@ -129,9 +129,9 @@ pub fn declines(answer: &str, abstain_sentence: &str) -> bool {
         "not enough information", "i don't know", "i do not know", "没有提到", "没有相关", "没有答案", "无法回答", "未提及",
     ];
     let plain = crate::markers::unmark(answer.trim(), 0).text;
+    let short = crate::sentences(&plain).len() <= 1 && plain.chars().count() <= 200;
     let plain = plain.trim().to_lowercase();
     let fixed = abstain_sentence.trim().trim_end_matches(['.', '。']).to_lowercase();
     let begins = !fixed.is_empty() && plain.starts_with(&fixed);
-    let short = crate::sentences(&plain).len() <= 1 && plain.chars().count() <= 200;
     plain.is_empty() || begins || (short && PHRASES.iter().any(|phrase| plain.contains(phrase)))
 }

@@ -24,12 +24,15 @@ const NUMBER_MISSING: f32 = 0.35;
 const NAME_MISSING: f32 = 0.45;
 /// What is left where one side negates what the other affirms.
 const NEGATION_DIFFERS: f32 = 0.4;
+/// The coverage from which a passage speaks of the very thing, so that contradicting it counts everywhere.
+const SAME_SUBJECT: f32 = 0.75;
 /// What is left where the claim has the opposite of a word of the quote.
 const OPPOSITE: f32 = 0.6;
 
 /// Passages cut into sentences and terms, ready to be compared with claims.
 pub(crate) struct Evidence {
-    passages: Vec<Indexed>,
+    passages: Vec<Passage>,
+    indexed: Vec<Indexed>,
     /// In how many sentences each term stands.
     frequency: HashMap<String, usize>,
     sentences: usize,
@@ -50,6 +53,17 @@ pub(crate) struct Alignment {
     pub quote: Span,
     /// 0..=1.
     pub support: f32,
+}
+
+/// Some sentences in a row, each with its place and its terms.
+type Window<'a> = &'a [(Span, Vec<Term>)];
+
+/// The best place in one passage.
+struct Place {
+    quote: Span,
+    coverage: f32,
+    /// Below 1 where the claim contradicts the place.
+    agreement: f32,
 }
 
 /// What is compared with the evidence.
@@ -73,47 +87,63 @@ impl ClaimTerms {
 
 impl Evidence {
     /// Cuts the passages.
-    pub fn new(passages: &[Passage]) -> Self {
-        let passages: Vec<Indexed> = passages.iter().map(Indexed::new).collect();
+    pub fn new(passages: Vec<Passage>) -> Self {
+        let indexed: Vec<Indexed> = passages.iter().map(Indexed::new).collect();
         let mut frequency = HashMap::new();
-        for (_, terms) in passages.iter().flat_map(|passage| &passage.sentences) {
+        for (_, terms) in indexed.iter().flat_map(|passage| &passage.sentences) {
             for term in terms.iter().map(|term| &term.text).collect::<HashSet<_>>() {
                 *frequency.entry(term.clone()).or_insert(0) += 1;
             }
         }
-        let sentences = passages.iter().map(|passage| passage.sentences.len()).sum();
-        Self { passages, frequency, sentences }
+        let sentences = indexed.iter().map(|passage| passage.sentences.len()).sum();
+        Self { passages, indexed, frequency, sentences }
+    }
+
+    /// The passages themselves.
+    pub fn passages(&self) -> &[Passage] {
+        &self.passages
     }
 
     /// The best place in each passage, in the passages' order; `None` for a passage without a sentence.
     pub fn align(&self, claim: &ClaimTerms) -> Vec<Option<Alignment>> {
-        (0..self.passages.len()).map(|passage| self.align_with(claim, passage)).collect()
+        let places: Vec<Option<Place>> = self.indexed.iter().map(|passage| self.place(claim, passage)).collect();
+        // The passage that speaks most of what the claim speaks of decides whether it is contradicted: another one, which
+        // merely shares some words, must not back it then.
+        let best = places.iter().flatten().max_by(|a, b| a.coverage.total_cmp(&b.coverage));
+        let agreement = best.filter(|best| best.coverage >= SAME_SUBJECT).map_or(1.0, |best| best.agreement);
+        let alignment = |(passage, place): (usize, Option<Place>)| {
+            let place = place?;
+            Some(Alignment { passage, quote: place.quote, support: place.coverage * place.agreement.min(agreement) })
+        };
+        places.into_iter().enumerate().map(alignment).collect()
     }
 
-    fn align_with(&self, claim: &ClaimTerms, at: usize) -> Option<Alignment> {
-        let passage = self.passages.get(at)?;
+    /// The sentences of a passage that say most of what the claim says.
+    fn place(&self, claim: &ClaimTerms, passage: &Indexed) -> Option<Place> {
         let windows = (0..passage.sentences.len()).flat_map(|start| {
             let longest = MAX_WINDOW.min(passage.sentences.len() - start);
             (1..=longest).map(move |length| start..start + length)
         });
         let scored = windows.filter_map(|window| {
             let sentences = passage.sentences.get(window)?;
-            let support = self.support(claim, passage, sentences);
-            let choice = support + 0.25 * context_share(claim, sentences) - PER_SENTENCE * sentences.len() as f32;
-            let quote = Span::new(sentences.first()?.0.start, sentences.last()?.0.end);
-            Some((choice, Alignment { passage: at, quote, support }))
+            let coverage = self.coverage(claim, passage, sentences);
+            let choice = coverage + 0.25 * context_share(claim, sentences) - PER_SENTENCE * sentences.len() as f32;
+            Some((choice, coverage, sentences))
         });
-        scored.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.quote.start.cmp(&a.1.quote.start))).map(|(_, best)| best)
+        let by_choice = |a: &(f32, f32, Window), b: &(f32, f32, Window)| a.0.total_cmp(&b.0).then(start(b.2).cmp(&start(a.2)));
+        let (_, coverage, window) = scored.max_by(by_choice)?;
+        let quote = Span::new(window.first()?.0.start, window.last()?.0.end);
+        Some(Place { quote, coverage, agreement: agreement(&claim.terms, window) })
     }
 
-    fn support(&self, claim: &ClaimTerms, passage: &Indexed, window: &[(Span, Vec<Term>)]) -> f32 {
+    fn coverage(&self, claim: &ClaimTerms, passage: &Indexed, window: Window) -> f32 {
         let quote: HashSet<&str> = window.iter().flat_map(|(_, terms)| terms).map(|term| term.text.as_str()).collect();
         let mut seen = HashSet::new();
         let mut shares = Shares::default();
         for term in claim.terms.iter().filter(|term| term.is_content() && seen.insert(term.text.as_str())) {
             shares.add(term.kind, term.weight * self.rarity(&term.text), passage.credit(&quote, &term.text));
         }
-        shares.support() * agreement(&claim.terms, window, &quote)
+        shares.coverage()
     }
 
     /// How much a term tells: the logarithm of how few sentences have it.
@@ -168,7 +198,7 @@ impl Shares {
         }
     }
 
-    fn support(&self) -> f32 {
+    fn coverage(&self) -> f32 {
         if self.total == 0.0 {
             return 0.0;
         }
@@ -176,8 +206,12 @@ impl Shares {
     }
 }
 
+fn start(window: Window) -> usize {
+    window.first().map_or(0, |(span, _)| span.start)
+}
+
 /// The share of the question's terms that a window has.
-fn context_share(claim: &ClaimTerms, window: &[(Span, Vec<Term>)]) -> f32 {
+fn context_share(claim: &ClaimTerms, window: Window) -> f32 {
     let found: HashSet<&str> = window
         .iter()
         .flat_map(|(_, terms)| terms)
@@ -188,7 +222,8 @@ fn context_share(claim: &ClaimTerms, window: &[(Span, Vec<Term>)]) -> f32 {
 }
 
 /// Below 1 where claim and quote contradict each other in form.
-fn agreement(claim: &[Term], window: &[(Span, Vec<Term>)], quote: &HashSet<&str>) -> f32 {
+fn agreement(claim: &[Term], window: Window) -> f32 {
+    let quote: HashSet<&str> = window.iter().flat_map(|(_, terms)| terms).map(|term| term.text.as_str()).collect();
     let negated_in_quote: HashMap<&str, bool> = window.iter().flat_map(|(_, terms)| polarity(terms)).collect();
     let polarities = polarity(claim);
     let differs = polarities.iter().any(|(term, negated)| negated_in_quote.get(term).is_some_and(|other| other != negated));

@@ -78,7 +78,7 @@ pub struct Answer {
     pub abstained: bool,
     /// Ordered by `answer_span`.
     pub citations: Vec<Citation>,
-    /// Each sentence of the answer, in order.
+    /// Each sentence of the answer that states something, in order.
     pub claims: Vec<Claim>,
     /// What the model was shown, in the order of their numbers.
     pub passages: Vec<Passage>,
@@ -88,6 +88,9 @@ pub struct Answer {
     pub usage: Usage,
     /// Where the time went.
     pub timings: Timings,
+    /// What the asker should know of how this answer came about, for a person: an empty collection, an answer withheld.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// The rendered prompt, where `explain` was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,

@@ -1,5 +1,6 @@
-use crate::{ChunkId, ContentHash, DocumentId, JobId, VersionId};
+use crate::{ChunkId, ContentHash, DocumentId, JobId, Scalar, VersionId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -184,19 +185,30 @@ pub struct Accepted {
 
 impl Document {
     /// The fields that filters see: the metadata, flattened, and Lore's own `document.*` fields.
-    pub fn fields(&self) -> std::collections::BTreeMap<String, Vec<crate::Scalar>> {
-        let mut fields = crate::filter::flatten(&self.metadata);
-        let mut own = |key: &str, value: Option<String>| {
-            if let Some(value) = value {
-                fields.insert(format!("document.{key}"), vec![crate::Scalar::Text(value)]);
-            }
-        };
-        own("id", Some(self.id.to_string()));
-        own("name", Some(self.name.clone()));
-        own("format", self.format.map(|format| format.word().to_owned()));
-        own("language", self.language.clone());
-        fields
+    pub fn fields(&self) -> BTreeMap<String, Vec<Scalar>> {
+        document_fields(&self.metadata, self.id, &self.name, self.format, self.language.as_deref())
     }
+}
+
+/// The fields that filters see of a document: its metadata, flattened, and Lore's own `document.*` fields.
+pub fn document_fields(
+    metadata: &Metadata,
+    id: DocumentId,
+    name: &str,
+    format: Option<DocumentFormat>,
+    language: Option<&str>,
+) -> BTreeMap<String, Vec<Scalar>> {
+    let mut fields = crate::filter::flatten(metadata);
+    let mut own = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            fields.insert(format!("document.{key}"), vec![Scalar::Text(value)]);
+        }
+    };
+    own("id", Some(id.to_string()));
+    own("name", Some(name.to_owned()));
+    own("format", format.map(|format| format.word().to_owned()));
+    own("language", language.map(str::to_owned));
+    fields
 }
 
 impl DocumentFormat {

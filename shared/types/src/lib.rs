@@ -13,14 +13,16 @@ mod id;
 mod job;
 mod list;
 mod passage;
+mod verify;
 
 pub use answer::{Answer, Citation, Claim, Timings};
 pub use chat::{FinishReason, Message, Role, Sampling, Usage};
 pub use collection::Collection;
-pub use document::{Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span};
+pub use document::{Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span, document_fields};
 pub use error::{ApiError, ErrorBody};
 pub use filter::{Comparison, Filter, FilterError, Scalar};
 pub use id::{ChunkId, ContentHash, DocumentId, JobId, VersionId};
 pub use job::{Job, JobEvent, JobKind, JobStage, JobStatus};
 pub use list::{Deleted, List};
 pub use passage::{Passage, Scores, SearchMode, SideScore};
+pub use verify::{CollectionReport, IndexReport, OrphanCollection, SideReport};

@@ -1,2 +1,16 @@
-use super::{Read, ParseError, ParseSettings};
-pub(crate) fn parse(_bytes: &[u8], _s: &ParseSettings) -> Result<Read, ParseError> { Err(ParseError::Empty) }
+//! PDF → blocks, through PDFium: lines from glyphs, paragraphs and tables from lines, headings from sizes and bookmarks.
+
+mod block;
+mod column;
+mod document;
+mod furniture;
+mod glyph;
+mod heading;
+mod hyphen;
+mod library;
+mod line;
+mod outline;
+mod paragraph;
+mod table;
+
+pub(crate) use document::parse;

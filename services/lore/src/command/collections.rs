@@ -41,15 +41,24 @@ pub enum CollectionsCommand {
 pub async fn run(context: &Context, command: &CollectionsCommand) -> Result<(), Failure> {
     match command {
         CollectionsCommand::List => list(context).await,
-        CollectionsCommand::Create { name, description, embedder } => {
-            let new =
-                NewCollection { name: name.clone(), description: description.clone(), embedder: embedder.clone() };
+        CollectionsCommand::Create {
+            name,
+            description,
+            embedder,
+        } => {
+            let new = NewCollection {
+                name: name.clone(),
+                description: description.clone(),
+                embedder: embedder.clone(),
+            };
             let made = context.client()?.create_collection(&new).await?;
             context.output.object(&made, || show(context.output, &made))
         }
         CollectionsCommand::Show { name } => {
             let found = context.client()?.collection(name).await?;
-            context.output.object(&found, || show(context.output, &found))
+            context
+                .output
+                .object(&found, || show(context.output, &found))
         }
         CollectionsCommand::Delete { name, yes } => delete(context, name, *yes).await,
     }
@@ -62,18 +71,33 @@ async fn list(context: &Context) -> Result<(), Failure> {
         for item in &list.data {
             let counts = [item.documents.to_string(), item.chunks.to_string()];
             let [documents, chunks] = counts;
-            table.row([item.name.clone(), documents, chunks, item.embedder.clone(), moment(item.created_at)]);
+            table.row([
+                item.name.clone(),
+                documents,
+                chunks,
+                item.embedder.clone(),
+                moment(item.created_at),
+            ]);
         }
-        table.print(context.output, "no collections yet: `lore ingest --collection NAME PATH` makes one")
+        table.print(
+            context.output,
+            "no collections yet: `lore ingest --collection NAME PATH` makes one",
+        )
     })
 }
 
 fn show(output: Output, collection: &Collection) -> Result<(), Failure> {
     output.line(format!("name         {}", collection.name))?;
     if !collection.description.is_empty() {
-        output.line(format!("description  {}", crate::terminal::plain(&collection.description)))?;
+        output.line(format!(
+            "description  {}",
+            crate::terminal::plain(&collection.description)
+        ))?;
     }
-    output.line(format!("embedder     {} ({} dimensions)", collection.embedder, collection.dimensions))?;
+    output.line(format!(
+        "embedder     {} ({} dimensions)",
+        collection.embedder, collection.dimensions
+    ))?;
     output.line(format!("documents    {}", collection.documents))?;
     output.line(format!("chunks       {}", collection.chunks))?;
     output.line(format!("created      {}", moment(collection.created_at)))
@@ -86,18 +110,30 @@ async fn delete(context: &Context, name: &str, yes: bool) -> Result<(), Failure>
         confirm(context.output, &found)?;
     }
     let deleted = client.delete_collection(name).await?;
-    context.output.object(&deleted, || context.output.line(format!("deleted {name}")))
+    context
+        .output
+        .object(&deleted, || context.output.line(format!("deleted {name}")))
 }
 
 fn confirm(output: Output, collection: &Collection) -> Result<(), Failure> {
     if !output.can_ask() {
-        return Err(Failure::new(format!("collection `{}` was not deleted: nobody can be asked", collection.name))
-            .hint("add --yes to delete without a question")
-            .exit(Exit::Usage));
+        return Err(Failure::new(format!(
+            "collection `{}` was not deleted: nobody can be asked",
+            collection.name
+        ))
+        .hint("add --yes to delete without a question")
+        .exit(Exit::Usage));
     }
-    output.note(format!("delete `{}` with {} documents? [y/N]", collection.name, collection.documents));
+    output.note(format!(
+        "delete `{}` with {} documents? [y/N]",
+        collection.name, collection.documents
+    ));
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::new(format!("cannot read the answer: {error}")))?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::new("nothing was deleted")) }
+    if matches!(line.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new("nothing was deleted"))
+    }
 }

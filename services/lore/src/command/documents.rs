@@ -82,7 +82,10 @@ pub async fn run(context: &Context, command: &DocumentsCommand) -> Result<(), Fa
             output.object(&chunks, || show_chunks(output, &chunks))
         }
         DocumentsCommand::Download(args) => download(&client, output, args).await,
-        DocumentsCommand::Delete { collection, documents } => delete(&client, output, collection, documents).await,
+        DocumentsCommand::Delete {
+            collection,
+            documents,
+        } => delete(&client, output, collection, documents).await,
     }
 }
 
@@ -94,7 +97,9 @@ impl Which {
 
 /// A document's id, given as such or by name: the id derives from the name.
 fn document_id(collection: &str, given: &str) -> DocumentId {
-    given.parse().unwrap_or_else(|_| DocumentId::derive(collection, given))
+    given
+        .parse()
+        .unwrap_or_else(|_| DocumentId::derive(collection, given))
 }
 
 async fn list(client: &Client, output: Output, args: &ListArgs) -> Result<(), Failure> {
@@ -115,12 +120,17 @@ async fn list(client: &Client, output: Output, args: &ListArgs) -> Result<(), Fa
 }
 
 fn table(documents: &[Document]) -> Table {
-    let mut table = Table::new(&["NAME", "STATUS", "FORMAT", "LANGUAGE", "CHUNKS", "SIZE", "VERSION", "UPDATED"]);
+    let mut table = Table::new(&[
+        "NAME", "STATUS", "FORMAT", "LANGUAGE", "CHUNKS", "SIZE", "VERSION", "UPDATED",
+    ]);
     for document in documents {
         table.row([
             one_line(&document.name, 60),
             status(document.status).to_owned(),
-            document.format.map_or("", |format| format.word()).to_owned(),
+            document
+                .format
+                .map_or("", |format| format.word())
+                .to_owned(),
             document.language.clone().unwrap_or_default(),
             document.chunks.to_string(),
             bytes(document.bytes),
@@ -148,26 +158,42 @@ fn show(output: Output, document: &Document) -> Result<(), Failure> {
         ("status", status(document.status).to_owned()),
         ("error", known(document.error.as_deref().map(plain))),
         ("title", known(document.title.as_deref().map(plain))),
-        ("format", known(document.format.map(|format| format.word().to_owned()))),
+        (
+            "format",
+            known(document.format.map(|format| format.word().to_owned())),
+        ),
         ("language", known(document.language.clone())),
-        ("pages", known(document.pages.map(|pages| pages.to_string()))),
+        (
+            "pages",
+            known(document.pages.map(|pages| pages.to_string())),
+        ),
         ("chunks", document.chunks.to_string()),
         ("size", bytes(document.bytes)),
         ("version", document.version.to_string()),
         ("sha256", document.content_hash.to_string()),
-        ("metadata", serde_json::Value::Object(document.metadata.clone()).to_string()),
+        (
+            "metadata",
+            serde_json::Value::Object(document.metadata.clone()).to_string(),
+        ),
         ("created", moment(document.created_at)),
         ("updated", moment(document.updated_at)),
     ];
-    rows.iter().try_for_each(|(key, value)| output.line(format!("{:<12} {value}", paint(key).dim())))
+    rows.iter()
+        .try_for_each(|(key, value)| output.line(format!("{:<12} {value}", paint(key).dim())))
 }
 
 fn show_chunks(output: Output, chunks: &List<Chunk>) -> Result<(), Failure> {
     for chunk in &chunks.data {
-        let page = chunk.page.map(|page| format!("  page {page}")).unwrap_or_default();
+        let page = chunk
+            .page
+            .map(|page| format!("  page {page}"))
+            .unwrap_or_default();
         let heading = plain(&chunk.heading.join(" > "));
         let span = format!("[{}, {})", chunk.span.start, chunk.span.end);
-        let line = format!("#{}  {span}  {} tokens{page}  {heading}", chunk.ordinal, chunk.tokens);
+        let line = format!(
+            "#{}  {span}  {} tokens{page}  {heading}",
+            chunk.ordinal, chunk.tokens
+        );
         output.line(paint(line.trim_end()).bold())?;
         output.line(plain(&chunk.text))?;
         output.line("")?;
@@ -178,13 +204,18 @@ fn show_chunks(output: Output, chunks: &List<Chunk>) -> Result<(), Failure> {
 async fn download(client: &Client, output: Output, args: &DownloadArgs) -> Result<(), Failure> {
     let which = &args.which;
     let document = client.document(&which.collection, which.id()).await?;
-    let to = args.output.clone().unwrap_or_else(|| own_file_name(&document));
+    let to = args
+        .output
+        .clone()
+        .unwrap_or_else(|| own_file_name(&document));
     if to.exists() && !args.force {
         return Err(Failure::new(format!("{} exists already", to.display()))
             .hint("name another file with --output, or replace it with --force"));
     }
     let written = client.download(&which.collection, document.id, &to).await?;
-    output.object(&document, || output.line(format!("{}  {}", to.display(), bytes(written))))
+    output.object(&document, || {
+        output.line(format!("{}  {}", to.display(), bytes(written)))
+    })
 }
 
 /// The last part of the document's name, so that nothing is written outside of this folder.
@@ -193,16 +224,29 @@ fn own_file_name(document: &Document) -> PathBuf {
     name.unwrap_or_else(|| PathBuf::from(document.id.to_string()))
 }
 
-async fn delete(client: &Client, output: Output, collection: &str, documents: &[String]) -> Result<(), Failure> {
+async fn delete(
+    client: &Client,
+    output: Output,
+    collection: &str,
+    documents: &[String],
+) -> Result<(), Failure> {
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for name in documents {
-        match client.delete_document(collection, document_id(collection, name)).await {
+        match client
+            .delete_document(collection, document_id(collection, name))
+            .await
+        {
             Ok(done) => deleted.push(done),
             Err(error) => failed.push((name, Failure::from(error))),
         }
     }
     let deleted = List::whole(deleted);
-    output.object(&deleted, || output.line(format!("deleted {}", crate::terminal::plural(deleted.data.len(), "document"))))?;
+    output.object(&deleted, || {
+        output.line(format!(
+            "deleted {}",
+            crate::terminal::plural(deleted.data.len(), "document")
+        ))
+    })?;
     one_failure(output, failed)
 }
 

@@ -82,7 +82,11 @@ async fn list(client: &Client, output: Output, args: &ListArgs) -> Result<(), Fa
 /// Follows a job's events; with `--json` each state is one line of its own.
 async fn watch(client: &Client, output: Output, id: JobId) -> Result<(), Failure> {
     let mut states = pin!(client.job_events(id).await?);
-    let progress = if output.is_json() { Progress::hidden() } else { Progress::percent(&id.to_string()) };
+    let progress = if output.is_json() {
+        Progress::hidden()
+    } else {
+        Progress::percent(&id.to_string())
+    };
     let mut last = None;
     while let Some(job) = states.next().await {
         let job = job?;
@@ -90,7 +94,11 @@ async fn watch(client: &Client, output: Output, id: JobId) -> Result<(), Failure
             output.json_line(&job)?;
         }
         progress.set_share(job.progress);
-        progress.say(format!("{} {}", word(&job.stage), job.document_name.clone().unwrap_or_default()));
+        progress.say(format!(
+            "{} {}",
+            word(&job.stage),
+            job.document_name.clone().unwrap_or_default()
+        ));
         last = Some(job);
     }
     progress.finish();

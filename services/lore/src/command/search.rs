@@ -80,5 +80,7 @@ pub async fn run(context: &Context, args: &SearchArgs) -> Result<(), Failure> {
         explain: args.explain,
     };
     let passages = context.client()?.search(&request).await?;
-    context.output.object(&passages, || print_passages(context.output, &passages.data))
+    context
+        .output
+        .object(&passages, || print_passages(context.output, &passages.data))
 }

@@ -1,5 +1,5 @@
 use super::passages::place;
-use super::{Output, elapsed, one_line, paint, plain, print_passages};
+use super::{Output, elapsed, one_line, paint, paint_note, plain, print_passages};
 use crate::exit::Failure;
 use console::Term;
 use lore_types::{Answer, Citation, Claim};
@@ -17,7 +17,10 @@ pub struct Streamed {
 impl Streamed {
     /// Nothing written yet.
     pub fn new(output: Output) -> Self {
-        Self { output, text: String::new() }
+        Self {
+            output,
+            text: String::new(),
+        }
     }
 
     /// Shows more of the text.
@@ -35,7 +38,9 @@ impl Streamed {
         if rows >= usize::from(height) {
             return self.output.raw("\n\n");
         }
-        let cleared = term.clear_line().and_then(|()| term.clear_last_lines(rows.saturating_sub(1)));
+        let cleared = term
+            .clear_line()
+            .and_then(|()| term.clear_last_lines(rows.saturating_sub(1)));
         cleared.map_err(|error| Failure::output(&error))
     }
 }
@@ -43,16 +48,28 @@ impl Streamed {
 /// Rows that `text` takes on a screen of this width.
 fn rows(text: &str, width: usize) -> usize {
     let width = width.max(1);
-    text.split('\n').map(|line| console::measure_text_width(line).div_ceil(width).max(1)).sum()
+    text.split('\n')
+        .map(|line| console::measure_text_width(line).div_ceil(width).max(1))
+        .sum()
 }
 
 /// The answer with its markers, then what each marker stands for.
 pub fn print_answer(output: Output, answer: &Answer, explain: bool) -> Result<(), Failure> {
     if explain {
         print_passages(output, &answer.passages)?;
-        answer.prompt.iter().try_for_each(|prompt| output.line(paint(plain(prompt)).dim()))?;
+        answer
+            .prompt
+            .iter()
+            .try_for_each(|prompt| output.line(paint(plain(prompt)).dim()))?;
     }
     output.line(marked(answer))?;
+    answer.notices.iter().for_each(|notice| {
+        output.note(format!(
+            "{} {}",
+            paint_note("note:").yellow(),
+            plain(notice)
+        ))
+    });
     if !answer.citations.is_empty() {
         output.line("")?;
     }
@@ -65,7 +82,11 @@ pub fn print_answer(output: Output, answer: &Answer, explain: bool) -> Result<()
             print_citation(output, citation)?;
         }
     }
-    if explain { print_timings(output, answer) } else { Ok(()) }
+    if explain {
+        print_timings(output, answer)
+    } else {
+        Ok(())
+    }
 }
 
 /// The answer's text with a note behind each sentence that nothing backs.
@@ -77,9 +98,14 @@ fn marked(answer: &Answer) -> String {
     let mut from = 0;
     let unsupported = answer.claims.iter().filter(|claim| !claim.supported);
     for Claim { answer_span, .. } in unsupported {
-        let Some(part) = answer.answer.get(from..answer_span.end) else { continue };
+        let Some(part) = answer.answer.get(from..answer_span.end) else {
+            continue;
+        };
         text.push_str(&plain(part));
-        text.push_str(&format!(" {}", paint("(not supported by the documents)").yellow()));
+        text.push_str(&format!(
+            " {}",
+            paint("(not supported by the documents)").yellow()
+        ));
         from = answer_span.end;
     }
     text.push_str(&plain(answer.answer.get(from..).unwrap_or_default()));
@@ -88,9 +114,15 @@ fn marked(answer: &Answer) -> String {
 
 fn print_citation(output: Output, citation: &Citation) -> Result<(), Failure> {
     let name = paint(plain(&citation.document_name)).bold().cyan();
-    let place = place(citation.page, citation.heading.as_deref().unwrap_or_default());
+    let place = place(
+        citation.page,
+        citation.heading.as_deref().unwrap_or_default(),
+    );
     let support = paint(format!("support {:.2}", citation.support)).dim();
-    output.line(format!("{} {name}{place}  {support}", paint(&citation.marker).bold()))?;
+    output.line(format!(
+        "{} {name}{place}  {support}",
+        paint(&citation.marker).bold()
+    ))?;
     output.line(format!("    “{}”", one_line(&citation.quote, QUOTED)))
 }
 

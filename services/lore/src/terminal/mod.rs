@@ -1,6 +1,7 @@
 //! What a person sees: texts with colours on a terminal, plain texts in a pipe, JSON for programs.
 
 mod answer;
+mod fetching;
 mod jobs;
 mod output;
 mod passages;
@@ -9,6 +10,7 @@ mod table;
 mod text;
 
 pub use answer::{Streamed, print_answer};
+pub use fetching::Fetching;
 pub use jobs::{describe_job, job_table, word};
 pub use output::{Output, paint, paint_note};
 pub use passages::print_passages;

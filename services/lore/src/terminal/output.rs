@@ -36,13 +36,18 @@ impl Output {
     }
 
     /// Prints `value` as JSON where asked for, else calls `show`.
-    pub fn object<T: Serialize>(self, value: &T, show: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    pub fn object<T: Serialize>(
+        self,
+        value: &T,
+        show: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if self.json { self.json(value) } else { show() }
     }
 
     /// Prints `value` as indented JSON.
     pub fn json<T: Serialize>(self, value: &T) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
         self.line(text)
     }
 
@@ -60,7 +65,9 @@ impl Output {
     /// Text on stdout as it is, visible at once.
     pub fn raw(self, text: impl AsRef<str>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush());
+        let written = out
+            .write_all(text.as_ref().as_bytes())
+            .and_then(|()| out.flush());
         written.map_err(|error| Failure::output(&error))
     }
 

@@ -55,14 +55,23 @@ impl Progress {
     }
 
     fn counted(what: &str, count: u64, unit: Unit) -> Self {
-        let place = if unit == Unit::Bytes { "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}" } else { "{pos}/{len}" };
-        let style = format!("{{spinner}} {{prefix}} [{{bar:24}}] {place} {{eta:.dim}} {{wide_msg}}");
+        let place = if unit == Unit::Bytes {
+            "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}"
+        } else {
+            "{pos}/{len}"
+        };
+        let style =
+            format!("{{spinner}} {{prefix}} [{{bar:24}}] {place} {{eta:.dim}} {{wide_msg}}");
         Self::start(ProgressBar::new(count), what, &style, unit)
     }
 
     fn start(bar: ProgressBar, what: &str, style: &str, unit: Unit) -> Self {
         let live = io::stderr().is_terminal();
-        bar.set_draw_target(if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        bar.set_draw_target(if live {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        });
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -70,13 +79,23 @@ impl Progress {
         if live {
             bar.enable_steady_tick(TICK);
         }
-        let lines = Lines { what: what.to_owned(), unit, last: Instant::now() };
-        Self { bar, lines: (!live).then(|| Mutex::new(lines)) }
+        let lines = Lines {
+            what: what.to_owned(),
+            unit,
+            last: Instant::now(),
+        };
+        Self {
+            bar,
+            lines: (!live).then(|| Mutex::new(lines)),
+        }
     }
 
     /// Nothing is shown, whatever happens.
     pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), lines: None }
+        Self {
+            bar: ProgressBar::hidden(),
+            lines: None,
+        }
     }
 
     /// One thing more is done.
@@ -113,7 +132,9 @@ impl Progress {
     }
 
     fn maybe_line(&self) {
-        let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) else { return };
+        let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) else {
+            return;
+        };
         if lines.last.elapsed() < INTERVAL {
             return;
         }
@@ -132,7 +153,12 @@ fn describe(lines: &Lines, bar: &ProgressBar) -> String {
         Unit::Nothing => String::new(),
     };
     let parts = [lines.what.clone(), place, bar.message()];
-    parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+    parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 impl Drop for Progress {

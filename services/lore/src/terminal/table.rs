@@ -11,7 +11,10 @@ pub struct Table {
 impl Table {
     /// A table with these columns and no rows.
     pub fn new(heading: &[&str]) -> Self {
-        Self { heading: heading.iter().map(|cell| (*cell).to_owned()).collect(), rows: Vec::new() }
+        Self {
+            heading: heading.iter().map(|cell| (*cell).to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; it has as many cells as the heading.
@@ -27,13 +30,20 @@ impl Table {
         }
         let widths = self.widths();
         output.line(paint(line(&self.heading, &widths)).dim())?;
-        self.rows.iter().try_for_each(|row| output.line(line(row, &widths)))
+        self.rows
+            .iter()
+            .try_for_each(|row| output.line(line(row, &widths)))
     }
 
     fn widths(&self) -> Vec<usize> {
         let widest = |column: usize| {
-            let cells = std::iter::once(&self.heading).chain(&self.rows).filter_map(|row| row.get(column));
-            cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+            let cells = std::iter::once(&self.heading)
+                .chain(&self.rows)
+                .filter_map(|row| row.get(column));
+            cells
+                .map(|cell| measure_text_width(cell))
+                .max()
+                .unwrap_or(0)
         };
         (0..self.heading.len()).map(widest).collect()
     }

@@ -4,7 +4,9 @@ use time::macros::format_description;
 
 /// `text` without characters that could steer a terminal: a document's words are not to be trusted.
 pub fn plain(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')).collect()
+    text.chars()
+        .filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t'))
+        .collect()
 }
 
 /// `text` on one line of at most `width` columns.
@@ -26,19 +28,29 @@ pub fn elapsed(duration: Duration) -> String {
     } else if seconds < 60.0 {
         format!("{seconds:.1} s")
     } else {
-        format!("{} min {} s", duration.as_secs() / 60, duration.as_secs() % 60)
+        format!(
+            "{} min {} s",
+            duration.as_secs() / 60,
+            duration.as_secs() % 60
+        )
     }
 }
 
 /// `2026-01-31 14:05` in UTC.
 pub fn moment(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]");
-    time.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_else(|_| time.to_string())
+    time.to_offset(time::UtcOffset::UTC)
+        .format(format)
+        .unwrap_or_else(|_| time.to_string())
 }
 
 /// `1 document`, `2 documents`.
 pub fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
     load_with(text, |options| options)
 }
 
-fn load_with(text: &str, more: impl FnOnce(LoadOptions) -> LoadOptions) -> Result<Config, ConfigErrors> {
+fn load_with(
+    text: &str,
+    more: impl FnOnce(LoadOptions) -> LoadOptions,
+) -> Result<Config, ConfigErrors> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lore.toml");
     std::fs::write(&path, text).unwrap();
@@ -26,5 +29,9 @@ fn options() -> LoadOptions {
 /// `key: remedy` of every problem.
 fn problems(result: Result<Config, ConfigErrors>) -> Vec<String> {
     let error = result.expect_err("the configuration is wrong");
-    error.problems().iter().map(|problem| format!("{}: {}", problem.key, problem.remedy)).collect()
+    error
+        .problems()
+        .iter()
+        .map(|problem| format!("{}: {}", problem.key, problem.remedy))
+        .collect()
 }

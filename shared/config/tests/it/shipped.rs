@@ -6,7 +6,9 @@ use toml::Table;
 use crate::options;
 
 fn shipped(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../configs")
+        .join(name)
 }
 
 #[test]
@@ -16,8 +18,13 @@ fn the_shipped_file_holds_every_key_with_its_default_and_nothing_else() {
     let mut expected = Table::new();
     for key in KEYS {
         let (section, name) = key.name.split_once('.').unwrap();
-        let section = expected.entry(section).or_insert_with(|| Table::new().into());
-        section.as_table_mut().unwrap().insert(name.to_owned(), key.default.to_value());
+        let section = expected
+            .entry(section)
+            .or_insert_with(|| Table::new().into());
+        section
+            .as_table_mut()
+            .unwrap()
+            .insert(name.to_owned(), key.default.to_value());
     }
     assert_eq!(file, expected);
 }
@@ -28,7 +35,10 @@ fn every_key_of_the_shipped_file_is_explained_above_it() {
     let mut previous = "";
     for line in text.lines() {
         let is_key = line.contains(" = ") && !line.starts_with('#');
-        assert!(!is_key || previous.starts_with("# "), "`{line}` has no comment above it");
+        assert!(
+            !is_key || previous.starts_with("# "),
+            "`{line}` has no comment above it"
+        );
         previous = line;
     }
 }

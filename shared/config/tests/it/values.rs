@@ -10,7 +10,9 @@ fn sizes_read_binary_and_decimal_units() {
     assert_eq!(parse("256 MiB"), Ok(268_435_456));
     assert_eq!(parse("2gb"), Ok(2_000_000_000));
     assert_eq!(parse("1_024"), Ok(1024));
-    assert!(parse("MiB").is_err() && parse("1 league").is_err() && parse("99999999999 TiB").is_err());
+    assert!(
+        parse("MiB").is_err() && parse("1 league").is_err() && parse("99999999999 TiB").is_err()
+    );
 }
 
 #[test]
@@ -29,9 +31,18 @@ fn durations_carry_their_unit() {
 #[test]
 fn a_secret_cannot_be_printed() {
     let secret = Secret::new("swordfish");
-    let printed = [format!("{secret}"), format!("{secret:?}"), serde_json::to_string(&secret).unwrap()];
-    assert!(printed.iter().all(|text| !text.contains("swordfish")), "{printed:?}");
-    assert!(secret.matches("swordfish") && !secret.matches("swordfisH") && !secret.matches("sword"));
+    let printed = [
+        format!("{secret}"),
+        format!("{secret:?}"),
+        serde_json::to_string(&secret).unwrap(),
+    ];
+    assert!(
+        printed.iter().all(|text| !text.contains("swordfish")),
+        "{printed:?}"
+    );
+    assert!(
+        secret.matches("swordfish") && !secret.matches("swordfisH") && !secret.matches("sword")
+    );
 }
 
 #[test]
@@ -51,7 +62,12 @@ api_key = \"swordfish\"
 ";
     let config = load(text).unwrap();
     assert!(!format!("{config:?}").contains("swordfish"));
-    let Backend::OpenAi { base_url, api_key, .. } = config.generator.backend else { panic!("not openai") };
+    let Backend::OpenAi {
+        base_url, api_key, ..
+    } = config.generator.backend
+    else {
+        panic!("not openai")
+    };
     assert_eq!(base_url, "http://127.0.0.1:8000/v1");
     assert_eq!(api_key.unwrap().expose(), "swordfish");
 }

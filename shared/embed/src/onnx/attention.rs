@@ -36,10 +36,10 @@ impl EncoderGraph<'_> {
         let tensor = self.spec.names.relative_bias();
         self.weights.expect(&tensor, buckets * heads)?;
         let table = self.weights.read(&tensor, 0..buckets * heads)?; // (buckets, heads)
-        let bias = (0..heads).flat_map(|head| {
-            let entry = |from, to| relative_bucket(from, to, buckets) * heads + head;
-            let table = &table;
-            (0..length).flat_map(move |from| (0..length).map(move |to| table.get(entry(from, to)).copied().unwrap_or(0.0)))
+        let bias = (0..heads * length * length).map(|index| {
+            let (head, pair) = (index / (length * length), index % (length * length));
+            let bucket = relative_bucket(pair / length, pair % length, buckets);
+            table.get(bucket * heads + head).copied().unwrap_or(0.0)
         });
         self.graph.constant("relative_table", DataType::Float, &[1, heads, length, length], Fill::floats(bias));
         let starts = self.graph.integers("zeros", &[0, 0]);

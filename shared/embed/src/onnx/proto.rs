@@ -104,7 +104,6 @@ pub(crate) const GRAPH: u32 = 7;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DataType {
     Float = 1,
-    Uint8 = 2,
     Int8 = 3,
     Int64 = 7,
 }
@@ -113,7 +112,7 @@ impl DataType {
     /// Bytes of one element.
     pub(crate) fn size(self) -> u64 {
         match self {
-            Self::Uint8 | Self::Int8 => 1,
+            Self::Int8 => 1,
             Self::Float => 4,
             Self::Int64 => 8,
         }

@@ -5,7 +5,7 @@
 //! number. All closed pieces but the newest can go, oldest first: whatever remains after a crash is still one run.
 
 use crate::IndexError;
-use crate::folder::io;
+use crate::folder::{damaged, io};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,18 @@ pub(super) const PIECE_BYTES: usize = 8 << 20;
 pub(super) const MOST_PIECES: usize = 32;
 
 /// The closed pieces of the log of the shard in `folder`, oldest first.
+///
+/// # Errors
+/// [`IndexError::Damaged`] where there is no log: the engine would begin to count anew, and take what is written then for
+/// older than what is there.
 pub(super) fn closed(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
     let log = folder.join("wal");
     let entries = fs::read_dir(&log).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    let entries = entries.map_err(|source| io("read", &log, source))?;
-    let mut pieces: Vec<(u64, PathBuf)> = entries.iter().filter_map(|entry| piece(&entry.path())).collect();
+    let entries = entries.map_err(|error| damaged(folder, format!("wal: {error}")))?;
+    let mut pieces: Vec<(u64, PathBuf)> = entries
+        .iter()
+        .filter_map(|entry| piece(&entry.path()))
+        .collect();
     pieces.sort_unstable();
     Ok(pieces.into_iter().map(|(_, path)| path).collect())
 }
@@ -28,10 +35,17 @@ pub(super) fn closed(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
 pub(super) fn shorten(folder: &Path) -> Result<(), IndexError> {
     let mut pieces = closed(folder)?;
     pieces.pop();
-    pieces.iter().try_for_each(|path| fs::remove_file(path).map_err(|source| io("remove", path, source)))
+    pieces
+        .iter()
+        .try_for_each(|path| fs::remove_file(path).map_err(|source| io("remove", path, source)))
 }
 
 fn piece(path: &Path) -> Option<(u64, PathBuf)> {
-    let first = path.file_name()?.to_str()?.strip_prefix("closed-")?.parse().ok()?;
+    let first = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix("closed-")?
+        .parse()
+        .ok()?;
     Some((first, path.to_owned()))
 }

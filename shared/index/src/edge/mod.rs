@@ -30,7 +30,9 @@ impl EdgeDense {
     /// # Errors
     /// [`IndexError::Locked`] where another process has it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, IndexError> {
-        Ok(Self { shelf: Arc::new(Shelf::new(Root::open(root.into())?)) })
+        Ok(Self {
+            shelf: Arc::new(Shelf::new(Root::open(root.into())?)),
+        })
     }
 
     async fn with<T: Send + 'static>(
@@ -46,25 +48,42 @@ impl EdgeDense {
 #[async_trait]
 impl DenseIndex for EdgeDense {
     async fn create(&self, collection: &str, dimensions: u32) -> Result<(), IndexError> {
-        self.with(collection, move |shelf, name| shelf.create(name, dimensions)).await
+        self.with(collection, move |shelf, name| {
+            shelf.create(name, dimensions)
+        })
+        .await
     }
 
     async fn drop_collection(&self, collection: &str) -> Result<(), IndexError> {
-        self.with(collection, |shelf, name| shelf.remove(name)).await
+        self.with(collection, |shelf, name| shelf.remove(name))
+            .await
     }
 
     async fn collections(&self) -> Result<Vec<String>, IndexError> {
         self.with("", |shelf, _| shelf.collections()).await
     }
 
-    async fn upsert(&self, collection: &str, chunks: &[IndexedChunk], vectors: &[Vec<f32>]) -> Result<(), IndexError> {
+    async fn upsert(
+        &self,
+        collection: &str,
+        chunks: &[IndexedChunk],
+        vectors: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
         let points = point::points(chunks, vectors)?;
-        self.with(collection, move |shelf, name| shelf.upsert(name, points)).await
+        self.with(collection, move |shelf, name| shelf.upsert(name, points))
+            .await
     }
 
-    async fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError> {
+    async fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError> {
         let versions = versions.to_vec();
-        self.with(collection, move |shelf, name| shelf.remove_versions(name, &versions)).await
+        self.with(collection, move |shelf, name| {
+            shelf.remove_versions(name, &versions)
+        })
+        .await
     }
 
     async fn search(
@@ -75,15 +94,20 @@ impl DenseIndex for EdgeDense {
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError> {
         let (vector, filter) = (vector.to_vec(), filter.cloned());
-        self.with(collection, move |shelf, name| shelf.search(name, vector, filter.as_ref(), limit)).await
+        self.with(collection, move |shelf, name| {
+            shelf.search(name, vector, filter.as_ref(), limit)
+        })
+        .await
     }
 
     async fn chunks(&self, collection: &str) -> Result<Vec<IndexedId>, IndexError> {
-        self.with(collection, |shelf, name| shelf.chunks(name)).await
+        self.with(collection, |shelf, name| shelf.chunks(name))
+            .await
     }
 
     async fn optimize(&self, collection: &str) -> Result<(), IndexError> {
-        self.with(collection, |shelf, name| shelf.optimize(name)).await
+        self.with(collection, |shelf, name| shelf.optimize(name))
+            .await
     }
 
     async fn check(&self) -> Result<(), IndexError> {

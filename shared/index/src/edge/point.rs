@@ -6,8 +6,8 @@ use crate::vectors::check_vectors;
 use crate::{Candidate, IndexError, IndexedChunk, IndexedId};
 use lore_types::{ChunkId, DocumentId, VersionId};
 use qdrant_edge::{
-    AnyVariants, Condition, FieldCondition, Filter, JsonPath, Match, MatchAny, PayloadSelectorInclude, PointId, PointStruct,
-    PointStructPersisted, Record, ScoredPoint, WithPayloadInterface,
+    AnyVariants, Condition, FieldCondition, Filter, JsonPath, Match, MatchAny, PointId,
+    PointStruct, PointStructPersisted, Record, ScoredPoint, WithPayloadInterface,
 };
 use uuid::Uuid;
 
@@ -18,23 +18,40 @@ pub(super) struct Points {
 }
 
 /// The points of some chunks; `None` where there are none.
-pub(super) fn points(chunks: &[IndexedChunk], vectors: &[Vec<f32>]) -> Result<Option<Points>, IndexError> {
-    let Some(dimensions) = check_vectors(chunks, vectors)? else { return Ok(None) };
+pub(super) fn points(
+    chunks: &[IndexedChunk],
+    vectors: &[Vec<f32>],
+) -> Result<Option<Points>, IndexError> {
+    let Some(dimensions) = check_vectors(chunks, vectors)? else {
+        return Ok(None);
+    };
     let points = chunks.iter().zip(vectors).map(|(chunk, vector)| {
-        PointStruct::new(PointId::Uuid(chunk.chunk.id.0), vector.clone(), payload(chunk)).into()
+        PointStruct::new(
+            PointId::Uuid(chunk.chunk.id.0),
+            vector.clone(),
+            payload(chunk),
+        )
+        .into()
     });
-    Ok(Some(Points { dimensions, points: points.collect() }))
+    Ok(Some(Points {
+        dimensions,
+        points: points.collect(),
+    }))
 }
 
 /// The parts of the payload that say what a point is.
 pub(super) fn ids_only() -> WithPayloadInterface {
-    WithPayloadInterface::Fields([VERSION, DOCUMENT].map(JsonPath::new).to_vec())
+    WithPayloadInterface::Fields([VERSION, DOCUMENT].map(path).to_vec())
 }
 
 pub(super) fn candidate(point: &ScoredPoint) -> Option<Candidate> {
     let payload = point.payload.as_ref()?;
     let version_id = VersionId(field(payload, VERSION)?);
-    Some(Candidate { chunk_id: ChunkId(id(point.id)?), version_id, score: point.score })
+    Some(Candidate {
+        chunk_id: ChunkId(id(point.id)?),
+        version_id,
+        score: point.score,
+    })
 }
 
 pub(super) fn indexed(record: &Record) -> Option<IndexedId> {
@@ -66,9 +83,18 @@ pub(super) fn of_versions(versions: &[VersionId]) -> Filter {
 pub(super) fn filter(terms: &TermFilter) -> Option<Filter> {
     match terms {
         TermFilter::All | TermFilter::None => None,
-        TermFilter::And(parts) => Some(Filter { must: Some(conditions(parts)), ..Filter::default() }),
-        TermFilter::Or(parts) => Some(Filter { should: Some(conditions(parts)), ..Filter::default() }),
-        TermFilter::Not(part) => Some(Filter { must_not: Some(vec![condition(part)]), ..Filter::default() }),
+        TermFilter::And(parts) => Some(Filter {
+            must: Some(conditions(parts)),
+            ..Filter::default()
+        }),
+        TermFilter::Or(parts) => Some(Filter {
+            should: Some(conditions(parts)),
+            ..Filter::default()
+        }),
+        TermFilter::Not(part) => Some(Filter {
+            must_not: Some(vec![condition(part)]),
+            ..Filter::default()
+        }),
         TermFilter::Any(_) => Some(Filter::new_must(condition(terms))),
     }
 }
@@ -85,6 +111,16 @@ fn condition(part: &TermFilter) -> Condition {
 }
 
 fn any(field: &str, values: impl Iterator<Item = String>) -> Condition {
-    let values = Match::Any(MatchAny { any: AnyVariants::Strings(values.collect()) });
-    Condition::Field(FieldCondition::new_match(JsonPath::new(field), values))
+    let values = Match::Any(MatchAny {
+        any: AnyVariants::Strings(values.collect()),
+    });
+    Condition::Field(FieldCondition::new_match(path(field), values))
+}
+
+/// The path of a field at the top of the payload.
+fn path(field: &str) -> JsonPath {
+    JsonPath {
+        first_key: field.to_owned(),
+        rest: Vec::new(),
+    }
 }

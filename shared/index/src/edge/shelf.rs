@@ -29,7 +29,10 @@ struct Slot {
 
 impl Shelf {
     pub(super) fn new(root: Root) -> Self {
-        Self { root, slots: Mutex::default() }
+        Self {
+            root,
+            slots: Mutex::default(),
+        }
     }
 
     pub(super) fn collections(&self) -> Result<Vec<String>, IndexError> {
@@ -44,10 +47,19 @@ impl Shelf {
             return check_length(collection, shard.dimensions, dimensions);
         }
         if dimensions == 0 {
-            return Err(IndexError::Vectors(format!("collection `{collection}` cannot hold vectors of no numbers")));
+            return Err(IndexError::Vectors(format!(
+                "collection `{collection}` cannot hold vectors of no numbers"
+            )));
         }
-        let mark = Mark { format: FORMAT, dimensions };
-        self.root.build(collection, mark, |folder| Shard::create(collection, folder, dimensions)).map(|_| ())
+        let mark = Mark {
+            format: FORMAT,
+            dimensions,
+        };
+        self.root
+            .build(collection, mark, |folder| {
+                Shard::create(collection, folder, dimensions)
+            })
+            .map(|_| ())
     }
 
     pub(super) fn remove(&self, collection: &str) -> Result<(), IndexError> {
@@ -57,7 +69,11 @@ impl Shelf {
         self.root.remove(collection)
     }
 
-    pub(super) fn upsert(self: &Arc<Self>, collection: &str, points: Option<Points>) -> Result<(), IndexError> {
+    pub(super) fn upsert(
+        self: &Arc<Self>,
+        collection: &str,
+        points: Option<Points>,
+    ) -> Result<(), IndexError> {
         let slot = self.slot(collection);
         {
             let _writing = lock(&slot.writing);
@@ -70,7 +86,11 @@ impl Shelf {
         Ok(())
     }
 
-    pub(super) fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError> {
+    pub(super) fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError> {
         let slot = self.slot(collection);
         let _writing = lock(&slot.writing);
         self.load(collection, &slot)?;
@@ -115,7 +135,11 @@ impl Shelf {
     }
 
     /// Reads from a collection.
-    fn with<T>(&self, collection: &str, read: impl FnOnce(&Shard) -> Result<T, IndexError>) -> Result<T, IndexError> {
+    fn with<T>(
+        &self,
+        collection: &str,
+        read: impl FnOnce(&Shard) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
         let slot = self.slot(collection);
         if slot.read().is_none() {
             let _writing = lock(&slot.writing);
@@ -179,12 +203,18 @@ impl Slot {
 /// Lets go of a shard. The engine flushes then, and panics where it cannot; all that was acknowledged is on disk anyway.
 fn close(collection: &str, shard: Option<Shard>) {
     if catch_unwind(AssertUnwindSafe(|| drop(shard))).is_err() {
-        tracing::warn!(collection, "the dense index could not be flushed while it was closed");
+        tracing::warn!(
+            collection,
+            "the dense index could not be flushed while it was closed"
+        );
     }
 }
 
 fn missing(collection: &str) -> IndexError {
-    IndexError::NoCollection { collection: collection.to_owned(), side: "dense" }
+    IndexError::NoCollection {
+        collection: collection.to_owned(),
+        side: "dense",
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

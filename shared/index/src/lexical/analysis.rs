@@ -61,30 +61,53 @@ fn run_length(text: &[char], first: Class) -> usize {
         Class::Letter => match class(text[at]) {
             Class::Letter => true,
             // A joint counts where a letter follows; `C++` and `C#` keep their ends.
-            Class::Joint => text.get(at + 1).is_some_and(|next| class(*next) == Class::Letter) || ends_name(text, at),
+            Class::Joint => {
+                text.get(at + 1)
+                    .is_some_and(|next| class(*next) == Class::Letter)
+                    || ends_name(text, at)
+            }
             _ => false,
         },
         Class::Han | Class::Unspaced => matches!(class(text[at]), Class::Han | Class::Unspaced),
         Class::Joint | Class::Other => matches!(class(text[at]), Class::Joint | Class::Other),
     };
-    (1..text.len()).find(|at| !belongs(*at)).unwrap_or(text.len())
+    (1..text.len())
+        .find(|at| !belongs(*at))
+        .unwrap_or(text.len())
 }
 
 /// Whether the character is the `#` of `C#` or a `+` of `C++`.
 fn ends_name(text: &[char], at: usize) -> bool {
     let plus = text[at] == '+' && (text.get(at + 1) == Some(&'+') || text[at - 1] == '+');
-    (text[at] == '#' || plus) && text.first().is_some_and(|first| first.is_ascii_alphabetic()) && at <= 2
+    (text[at] == '#' || plus)
+        && text
+            .first()
+            .is_some_and(|first| first.is_ascii_alphabetic())
+        && at <= 2
 }
 
 fn class(character: char) -> Class {
     match character {
         '-' | '_' | '.' | '/' | ':' | '@' | '+' | '#' | '&' | ',' | '\'' => Class::Joint,
-        '\u{2e80}'..='\u{2fdf}' | '\u{3005}'..='\u{3007}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => Class::Han,
+        '\u{2e80}'..='\u{2fdf}'
+        | '\u{3005}'..='\u{3007}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}' => Class::Han,
         // Kana, Bopomofo, Hangul, Thai and Lao, Tibetan, Burmese, Khmer.
-        '\u{3041}'..='\u{3096}' | '\u{309d}'..='\u{309f}' | '\u{30a1}'..='\u{30fa}' | '\u{30fc}'..='\u{31ff}'
-        | '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}' | '\u{0e01}'..='\u{0e3a}' | '\u{0e40}'..='\u{0e4e}'
-        | '\u{0e81}'..='\u{0ece}' | '\u{0f40}'..='\u{0fbc}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17d3}' => Class::Unspaced,
+        '\u{3041}'..='\u{3096}'
+        | '\u{309d}'..='\u{309f}'
+        | '\u{30a1}'..='\u{30fa}'
+        | '\u{30fc}'..='\u{31ff}'
+        | '\u{1100}'..='\u{11ff}'
+        | '\u{ac00}'..='\u{d7ff}'
+        | '\u{0e01}'..='\u{0e3a}'
+        | '\u{0e40}'..='\u{0e4e}'
+        | '\u{0e81}'..='\u{0ece}'
+        | '\u{0f40}'..='\u{0fbc}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1780}'..='\u{17d3}' => Class::Unspaced,
         _ if character.is_alphanumeric() || is_combining_mark(character) => Class::Letter,
         _ => Class::Other,
     }
@@ -104,9 +127,15 @@ fn fold(character: char) -> Vec<char> {
         'þ' | 'Þ' => vec!['t', 'h'],
         'ı' => vec!['i'],
         // Soft hyphens, joiners and marks of direction are not seen, so they are not searched for.
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' => Vec::new(),
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' => {
+            Vec::new()
+        }
         // Accents, and the vowel points of Arabic and Hebrew.
-        '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}' => Vec::new(),
+        '\u{300}'..='\u{36f}'
+        | '\u{591}'..='\u{5c7}'
+        | '\u{640}'
+        | '\u{64b}'..='\u{65f}'
+        | '\u{670}' => Vec::new(),
         '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{52f}' | '\u{1e00}'..='\u{1fff}' => base(character),
         _ => vec![character],
     }
@@ -122,17 +151,23 @@ fn base(character: char) -> Vec<char> {
     letters
 }
 
-/// The terms of a run of a script without spaces: every pair of neighbours, and the dictionary's longer words. A run of
-/// one character is its own term.
+/// The terms of a run of a script without spaces: every Chinese character, every pair of neighbours, and the dictionary's
+/// longer words. Words alone miss what is cut differently in text and question; pairs alone miss single characters.
 fn grams(run: &[char], terms: &mut Vec<String>) {
-    if let [only] = run {
-        terms.push(only.to_string());
-    }
+    let single = |character: &&char| run.len() == 1 || class(**character) == Class::Han;
+    terms.extend(run.iter().filter(single).map(char::to_string));
     terms.extend(run.windows(2).map(|pair| pair.iter().collect::<String>()));
-    let chinese = run.split(|character| class(*character) != Class::Han).filter(|part| part.len() > 2);
+    let chinese = run
+        .split(|character| class(*character) != Class::Han)
+        .filter(|part| part.len() > 2);
     for part in chinese {
         let text: String = part.iter().collect();
         let words = JIEBA.cut_for_search(&text, true);
-        terms.extend(words.iter().filter(|word| word.word.chars().count() > 2).map(|word| word.word.to_owned()));
+        terms.extend(
+            words
+                .iter()
+                .filter(|word| word.word.chars().count() > 2)
+                .map(|word| word.word.to_owned()),
+        );
     }
 }

@@ -24,7 +24,12 @@ struct Shelf {
 impl TantivyReader {
     /// Reads what is, or will be, under `root`.
     pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { shelf: Arc::new(Shelf { root: root.into(), open: Mutex::default() }) }
+        Self {
+            shelf: Arc::new(Shelf {
+                root: root.into(),
+                open: Mutex::default(),
+            }),
+        }
     }
 
     async fn with<T: Send + 'static>(
@@ -48,7 +53,8 @@ impl Shelf {
             self.held().remove(collection);
         }
         let snapshot = Arc::new(Snapshot::open(&self.root, collection)?);
-        self.held().insert(collection.to_owned(), Arc::clone(&snapshot));
+        self.held()
+            .insert(collection.to_owned(), Arc::clone(&snapshot));
         Ok(snapshot)
     }
 
@@ -67,7 +73,10 @@ impl LexicalReader for TantivyReader {
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError> {
         let (query, filter) = (query.to_owned(), filter.cloned());
-        self.with(collection, move |snapshot| snapshot.search(&query, filter.as_ref(), limit)).await
+        self.with(collection, move |snapshot| {
+            snapshot.search(&query, filter.as_ref(), limit)
+        })
+        .await
     }
 
     async fn chunks(&self, collection: &str) -> Result<Vec<IndexedId>, IndexError> {

@@ -1,8 +1,10 @@
 use super::analysis::{Terms, analyse};
 use crate::IndexedChunk;
 use crate::terms::field_terms;
-use lore_types::{ChunkId, DocumentId, VersionId};
-use tantivy::schema::{BytesOptions, FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use lore_types::{ChunkId, VersionId};
+use tantivy::schema::{
+    BytesOptions, FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions,
+};
 use tantivy::{TantivyDocument, Term};
 use uuid::Uuid;
 
@@ -22,9 +24,9 @@ pub(super) struct Fields {
     columns: [[Field; 2]; 3],
     /// Terms of the filter, see `terms`.
     pub(super) filter: Field,
-    /// The text, words and grams.
+    /// The text with its title and headings, words and grams.
     pub(super) text: Sides,
-    /// Title and headings, words and grams.
+    /// Title and headings alone, words and grams.
     pub(super) heading: Sides,
 }
 
@@ -45,7 +47,8 @@ impl Fields {
         let fields = Self {
             chunk: schema.add_bytes_field("chunk", key.clone()),
             version: schema.add_bytes_field("version", key),
-            columns: [CHUNK, VERSION, DOCUMENT].map(|names| names.map(|name| schema.add_u64_field(name, FAST))),
+            columns: [CHUNK, VERSION, DOCUMENT]
+                .map(|names| names.map(|name| schema.add_u64_field(name, FAST))),
             filter: schema.add_text_field("filter", exact),
             text: Sides {
                 words: schema.add_text_field("text_words", counted.clone()),
@@ -75,7 +78,10 @@ impl Fields {
             document.add_text(self.filter, term);
         }
         let heading = format!("{}\n{}", indexed.title, chunk.heading.join("\n"));
-        self.text.add(&mut document, &analyse(&chunk.text));
+        self.text.add(
+            &mut document,
+            &analyse(&format!("{heading}\n{}", chunk.text)),
+        );
         self.heading.add(&mut document, &analyse(&heading));
         document
     }
@@ -107,6 +113,9 @@ pub(super) fn uuid([high, low]: [u64; 2]) -> Uuid {
 }
 
 fn terms_option(record: IndexRecordOption, lengths: bool, tokenizer: &str) -> TextOptions {
-    let indexing = TextFieldIndexing::default().set_index_option(record).set_fieldnorms(lengths).set_tokenizer(tokenizer);
+    let indexing = TextFieldIndexing::default()
+        .set_index_option(record)
+        .set_fieldnorms(lengths)
+        .set_tokenizer(tokenizer);
     TextOptions::default().set_indexing_options(indexing)
 }

@@ -38,40 +38,67 @@ impl Snapshot {
     /// [`IndexError::NoCollection`], [`IndexError::Damaged`].
     pub(super) fn open(root: &Path, collection: &str) -> Result<Self, IndexError> {
         let path = folder(root, collection)?;
-        let missing = || IndexError::NoCollection { collection: collection.to_owned(), side: "lexical" };
+        let missing = || IndexError::NoCollection {
+            collection: collection.to_owned(),
+            side: "lexical",
+        };
         read_mark(&path, FORMAT)?.ok_or_else(missing)?;
         let stamp = stamp(&path)?.ok_or_else(missing)?;
         let index = Index::open_in_dir(&path).map_err(|error| damaged(&path, error))?;
         let builder = index.reader_builder().reload_policy(ReloadPolicy::Manual);
-        let reader = builder.try_into().map_err(|error: tantivy::TantivyError| damaged(&path, error))?;
+        let reader = builder
+            .try_into()
+            .map_err(|error: tantivy::TantivyError| damaged(&path, error))?;
         let (_, fields) = Fields::schema();
         let seen = Mutex::new(stamp);
-        Ok(Self { collection: collection.to_owned(), path, folder: stamp.folder, reader, fields, seen })
+        Ok(Self {
+            collection: collection.to_owned(),
+            path,
+            folder: stamp.folder,
+            reader,
+            fields,
+            seen,
+        })
     }
 
     /// Whether the folder is still the one that was opened; if so, the last commit in it is what is read from now on.
     pub(super) fn refresh(&self) -> Result<bool, IndexError> {
-        let Some(now) = stamp(&self.path)?.filter(|now| now.folder == self.folder) else { return Ok(false) };
+        let Some(now) = stamp(&self.path)?.filter(|now| now.folder == self.folder) else {
+            return Ok(false);
+        };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen != now {
-            self.reader.reload().map_err(|error| self.failed("read", error))?;
+            self.reader
+                .reload()
+                .map_err(|error| self.failed("read", error))?;
             *seen = now;
         }
         Ok(true)
     }
 
     /// The best `limit` chunks for a question.
-    pub(super) fn search(&self, question: &str, filter: Option<&Filter>, limit: usize) -> Result<Vec<Candidate>, IndexError> {
+    pub(super) fn search(
+        &self,
+        question: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, IndexError> {
         let filter = filter.map_or(TermFilter::All, TermFilter::of);
         let searcher = self.reader.searcher();
         let limit = limit.min(usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX));
-        let Some(query) = query(&self.fields, question, &filter).filter(|_| limit > 0) else { return Ok(Vec::new()) };
+        let Some(query) = query(&self.fields, question, &filter).filter(|_| limit > 0) else {
+            return Ok(Vec::new());
+        };
         let mut ties = Ties::new(limit);
         loop {
             let top = TopDocs::with_limit(ties.ask).order_by_score();
-            let found = searcher.search(&*query, &top).map_err(|error| self.failed("search", error))?;
+            let found = searcher
+                .search(&*query, &top)
+                .map_err(|error| self.failed("search", error))?;
             let columns = self.columns(&searcher)?;
-            let found = found.into_iter().map(|(score, at)| columns[at.segment_ord as usize].candidate(at.doc_id, score));
+            let found = found
+                .into_iter()
+                .map(|(score, at)| columns[at.segment_ord as usize].candidate(at.doc_id, score));
             if let Some(candidates) = ties.settle(found.collect()) {
                 return Ok(candidates);
             }
@@ -82,7 +109,11 @@ impl Snapshot {
     pub(super) fn chunks(&self) -> Result<Vec<IndexedId>, IndexError> {
         let searcher = self.reader.searcher();
         let mut chunks = Vec::new();
-        for (segment, columns) in searcher.segment_readers().iter().zip(self.columns(&searcher)?) {
+        for (segment, columns) in searcher
+            .segment_readers()
+            .iter()
+            .zip(self.columns(&searcher)?)
+        {
             chunks.extend(segment.doc_ids_alive().map(|document| columns.id(document)));
         }
         chunks.sort_unstable();
@@ -90,12 +121,17 @@ impl Snapshot {
     }
 
     fn columns(&self, searcher: &Searcher) -> Result<Vec<Columns>, IndexError> {
-        let columns: tantivy::Result<Vec<_>> = searcher.segment_readers().iter().map(Columns::of).collect();
+        let columns: tantivy::Result<Vec<_>> =
+            searcher.segment_readers().iter().map(Columns::of).collect();
         columns.map_err(|error| self.failed("read", error))
     }
 
     fn failed(&self, doing: &'static str, error: tantivy::TantivyError) -> IndexError {
-        IndexError::Engine { doing, collection: self.collection.clone(), source: Box::new(error) }
+        IndexError::Engine {
+            doing,
+            collection: self.collection.clone(),
+            source: Box::new(error),
+        }
     }
 }
 
@@ -109,8 +145,14 @@ struct Columns {
 impl Columns {
     fn of(segment: &SegmentReader) -> tantivy::Result<Self> {
         let columns = segment.fast_fields();
-        let pair = |names: [&str; 2]| Ok::<_, tantivy::TantivyError>([columns.u64(names[0])?, columns.u64(names[1])?]);
-        Ok(Self { chunk: pair(CHUNK)?, version: pair(VERSION)?, document: pair(DOCUMENT)? })
+        let pair = |names: [&str; 2]| {
+            Ok::<_, tantivy::TantivyError>([columns.u64(names[0])?, columns.u64(names[1])?])
+        };
+        Ok(Self {
+            chunk: pair(CHUNK)?,
+            version: pair(VERSION)?,
+            document: pair(DOCUMENT)?,
+        })
     }
 
     fn id(&self, at: DocId) -> IndexedId {
@@ -122,7 +164,11 @@ impl Columns {
     }
 
     fn candidate(&self, at: DocId, score: f32) -> Candidate {
-        Candidate { chunk_id: ChunkId(value(&self.chunk, at)), version_id: VersionId(value(&self.version, at)), score }
+        Candidate {
+            chunk_id: ChunkId(value(&self.chunk, at)),
+            version_id: VersionId(value(&self.version, at)),
+            score,
+        }
     }
 }
 
@@ -132,18 +178,34 @@ fn value(columns: &[Column<u64>; 2], at: DocId) -> uuid::Uuid {
 
 /// The stamp of a collection's folder; `None` where there is no folder.
 fn stamp(path: &Path) -> Result<Option<Stamp>, IndexError> {
-    let Some(folder) = metadata(path)? else { return Ok(None) };
-    let Some(commit) = metadata(&path.join("meta.json"))? else {
-        return if metadata(path)?.is_none() { Ok(None) } else { Err(damaged(path, "meta.json is missing")) };
+    let Some(folder) = metadata(path)? else {
+        return Ok(None);
     };
-    let commit = (commit.ino(), commit.mtime(), commit.mtime_nsec(), commit.len());
-    Ok(Some(Stamp { folder: folder.ino(), commit }))
+    let Some(commit) = metadata(&path.join("meta.json"))? else {
+        return if metadata(path)?.is_none() {
+            Ok(None)
+        } else {
+            Err(damaged(path, "meta.json is missing"))
+        };
+    };
+    let commit = (
+        commit.ino(),
+        commit.mtime(),
+        commit.mtime_nsec(),
+        commit.len(),
+    );
+    Ok(Some(Stamp {
+        folder: folder.ino(),
+        commit,
+    }))
 }
 
 fn metadata(path: &Path) -> Result<Option<Metadata>, IndexError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(source) => Err(crate::folder::io("read", path, source)),
     }
 }

@@ -43,7 +43,12 @@ impl Stage {
         if index.schema() != schema {
             return Err(damaged(folder, "its fields are not those of this Lore"));
         }
-        Ok(Some(Self { index, fields, writer: None, staged: Vec::new() }))
+        Ok(Some(Self {
+            index,
+            fields,
+            writer: None,
+            staged: Vec::new(),
+        }))
     }
 
     /// Whether a commit has nothing to do.
@@ -77,7 +82,9 @@ impl Stage {
 
     /// Stops the writer once its merges are done.
     pub(super) fn close(mut self) -> tantivy::Result<()> {
-        self.writer.take().map_or(Ok(()), IndexWriter::wait_merging_threads)
+        self.writer
+            .take()
+            .map_or(Ok(()), IndexWriter::wait_merging_threads)
     }
 
     fn stage(&mut self, change: Change) -> tantivy::Result<()> {
@@ -90,7 +97,11 @@ impl Stage {
             result?;
         }
         let staged: usize = self.staged.iter().map(Change::chunks).sum();
-        if staged >= MOST_STAGED { self.commit() } else { self.ready() }
+        if staged >= MOST_STAGED {
+            self.commit()
+        } else {
+            self.ready()
+        }
     }
 
     fn try_commit(&mut self) -> tantivy::Result<()> {
@@ -106,8 +117,12 @@ impl Stage {
         if self.writer.is_some() {
             return Ok(());
         }
-        let options = IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1);
-        let writer = self.index.writer_with_options(options.memory_budget_per_thread(MEMORY_BYTES).build())?;
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1);
+        let writer = self
+            .index
+            .writer_with_options(options.memory_budget_per_thread(MEMORY_BYTES).build())?;
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(MOST_REMOVED);
         writer.set_merge_policy(Box::new(policy));
@@ -121,7 +136,9 @@ impl Stage {
 
     /// Hands the staged changes from `first` on to the writer.
     fn play(&self, first: usize) -> tantivy::Result<()> {
-        let Some(writer) = &self.writer else { return Ok(()) };
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
         for change in self.staged.iter().skip(first) {
             match change {
                 Change::Upsert(chunks) => {

@@ -32,7 +32,12 @@ impl TantivyWriter {
     /// [`IndexError::Locked`] where another process has it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, IndexError> {
         let root = Root::open(root.into())?;
-        Ok(Self { shelf: Arc::new(Shelf { root, open: Mutex::default() }) })
+        Ok(Self {
+            shelf: Arc::new(Shelf {
+                root,
+                open: Mutex::default(),
+            }),
+        })
     }
 
     /// Runs `work` on the collection's stage; `None` is given where there is no such collection.
@@ -59,7 +64,10 @@ impl Shelf {
     fn slot(&self, collection: &str) -> Arc<Mutex<Option<Stage>>> {
         let mut open = lock(&self.open);
         if open.len() >= MOST_OPEN && !open.contains_key(collection) {
-            open.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).as_ref().is_some_and(|stage| !stage.is_empty()));
+            open.retain(|_, slot| {
+                Arc::strong_count(slot) > 1
+                    || lock(slot).as_ref().is_some_and(|stage| !stage.is_empty())
+            });
         }
         Arc::clone(open.entry(collection.to_owned()).or_default())
     }
@@ -70,10 +78,15 @@ impl Shelf {
         if read_mark(&self.root.folder(collection)?, FORMAT)?.is_some() {
             return Ok(());
         }
-        let mark = Mark { format: FORMAT, dimensions: 0 };
+        let mark = Mark {
+            format: FORMAT,
+            dimensions: 0,
+        };
         let built = self.root.build(collection, mark, |folder| {
             let created = Index::create_in_dir(folder, Fields::schema().0);
-            created.map(|_| ()).map_err(|error| failed("create", collection, error))
+            created
+                .map(|_| ())
+                .map_err(|error| failed("create", collection, error))
         });
         built.map(|_| ())
     }
@@ -110,32 +123,55 @@ impl LexicalWriter for TantivyWriter {
 
     async fn upsert(&self, collection: &str, chunks: &[IndexedChunk]) -> Result<(), IndexError> {
         let chunks = chunks.to_vec();
-        let written = self.with(collection, |stage| stage.map(|stage| stage.upsert(chunks)).transpose()).await?;
+        let written = self
+            .with(collection, |stage| {
+                stage.map(|stage| stage.upsert(chunks)).transpose()
+            })
+            .await?;
         written.ok_or_else(|| missing(collection))
     }
 
-    async fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError> {
+    async fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError> {
         let versions = versions.to_vec();
-        self.with(collection, |stage| stage.map_or(Ok(()), |stage| stage.remove(versions))).await
+        self.with(collection, |stage| {
+            stage.map_or(Ok(()), |stage| stage.remove(versions))
+        })
+        .await
     }
 
     async fn commit(&self, collection: &str) -> Result<(), IndexError> {
-        let committed = self.with(collection, |stage| stage.map(Stage::commit).transpose()).await?;
+        let committed = self
+            .with(collection, |stage| stage.map(Stage::commit).transpose())
+            .await?;
         committed.ok_or_else(|| missing(collection))
     }
 
     async fn chunks(&self, collection: &str) -> Result<Vec<IndexedId>, IndexError> {
         let (shelf, name) = (Arc::clone(&self.shelf), collection.to_owned());
-        blocking(collection, move || Snapshot::open(shelf.root.path(), &name)?.chunks()).await
+        blocking(collection, move || {
+            Snapshot::open(shelf.root.path(), &name)?.chunks()
+        })
+        .await
     }
 }
 
 fn missing(collection: &str) -> IndexError {
-    IndexError::NoCollection { collection: collection.to_owned(), side: "lexical" }
+    IndexError::NoCollection {
+        collection: collection.to_owned(),
+        side: "lexical",
+    }
 }
 
 fn failed(doing: &'static str, collection: &str, error: tantivy::TantivyError) -> IndexError {
-    IndexError::Engine { doing, collection: collection.to_owned(), source: Box::new(error) }
+    IndexError::Engine {
+        doing,
+        collection: collection.to_owned(),
+        source: Box::new(error),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

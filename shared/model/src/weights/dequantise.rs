@@ -64,7 +64,7 @@ fn widen_block(block: &[u8], out: &mut [u8]) {
 fn requantise(bytes: &[u8], dtype: GgmlDType, count: usize) -> Result<Vec<u8>> {
     let mut out = vec![0u8; count / BLOCK * Q8_0_BYTES];
     let piece_bytes = PIECE / dtype.block_size() * dtype.type_size();
-    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES).zip(bytes.par_chunks(piece_bytes)).try_for_each(|(out, bytes)| {
+    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES).zip(bytes.par_chunks(piece_bytes)).try_for_each(|(out, bytes)| -> Result<()> {
         let mut values = vec![0f32; out.len() / Q8_0_BYTES * BLOCK];
         dequantise_piece(bytes, dtype, &mut values)?;
         out.chunks_exact_mut(Q8_0_BYTES).zip(values.chunks_exact(BLOCK)).for_each(|(out, values)| quantise_block(values, out));

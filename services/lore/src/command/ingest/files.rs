@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 /// What the extensions of readable documents are. A file that is named on the command line is sent whatever its name.
-const EXTENSIONS: [&str; 11] =
-    ["txt", "text", "log", "md", "markdown", "mdown", "html", "htm", "xhtml", "pdf", "docx"];
+const EXTENSIONS: [&str; 11] = [
+    "txt", "text", "log", "md", "markdown", "mdown", "html", "htm", "xhtml", "pdf", "docx",
+];
 
 /// A file that will be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub fn gather(paths: &[PathBuf], hidden: bool) -> Result<Gathered, Failure> {
             expand(path, hidden, &mut gathered)?;
         } else {
             let missing = Failure::new(format!("{} does not exist", path.display()));
-            return Err(missing.hint("check the spelling of the path").exit(Exit::NotFound));
+            return Err(missing
+                .hint("check the spelling of the path")
+                .exit(Exit::NotFound));
         }
     }
     refuse_same_names(&gathered.files)?;
@@ -65,13 +68,19 @@ impl Gathered {
 
     fn add(&mut self, path: &Path, base: &Path) {
         match name_below(path, base) {
-            Some(name) => self.files.push(FoundFile { path: path.to_owned(), name }),
+            Some(name) => self.files.push(FoundFile {
+                path: path.to_owned(),
+                name,
+            }),
             None => self.skip(path, "its name is not UTF-8"),
         }
     }
 
     fn skip(&mut self, path: &Path, reason: impl Into<String>) {
-        self.skipped.push(Skipped { path: path.to_owned(), reason: reason.into() });
+        self.skipped.push(Skipped {
+            path: path.to_owned(),
+            reason: reason.into(),
+        });
     }
 }
 
@@ -123,7 +132,9 @@ fn is_hidden(entry: &DirEntry) -> bool {
 
 fn unreadable_extension(path: &Path) -> Option<String> {
     let Some(extension) = path.extension() else {
-        return Some("it has no extension; name the file itself to send it nevertheless".to_owned());
+        return Some(
+            "it has no extension; name the file itself to send it nevertheless".to_owned(),
+        );
     };
     let lower = extension.to_string_lossy().to_ascii_lowercase();
     (!EXTENSIONS.contains(&lower.as_str())).then(|| format!("Lore does not read .{lower} files"))
@@ -136,7 +147,11 @@ fn is_glob(path: &Path) -> bool {
 fn expand(pattern: &Path, hidden: bool, gathered: &mut Gathered) -> Result<(), Failure> {
     let text = bare(pattern).to_string_lossy();
     let wrong = |error: globset::Error| Failure::new(error.to_string()).exit(Exit::Usage);
-    let glob = GlobBuilder::new(&text).literal_separator(true).build().map_err(wrong)?.compile_matcher();
+    let glob = GlobBuilder::new(&text)
+        .literal_separator(true)
+        .build()
+        .map_err(wrong)?
+        .compile_matcher();
     let before = gathered.files.len() + gathered.skipped.len();
     walk(&fixed_part(bare(pattern)), Some(&glob), hidden, gathered);
     if gathered.files.len() + gathered.skipped.len() == before {
@@ -152,8 +167,15 @@ fn bare(path: &Path) -> &Path {
 
 /// The folders of a pattern before its first wildcard.
 fn fixed_part(pattern: &Path) -> PathBuf {
-    let fixed: PathBuf = pattern.components().take_while(|part| !is_glob(Path::new(part))).collect();
-    if fixed.as_os_str().is_empty() { PathBuf::from(".") } else { fixed }
+    let fixed: PathBuf = pattern
+        .components()
+        .take_while(|part| !is_glob(Path::new(part)))
+        .collect();
+    if fixed.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        fixed
+    }
 }
 
 fn name_below(path: &Path, base: &Path) -> Option<String> {
@@ -163,18 +185,25 @@ fn name_below(path: &Path, base: &Path) -> Option<String> {
         .filter(|part| matches!(part, Component::Normal(_)))
         .map(|part| part.as_os_str().to_str())
         .collect();
-    parts.map(|parts| parts.join("/")).filter(|name| !name.is_empty())
+    parts
+        .map(|parts| parts.join("/"))
+        .filter(|name| !name.is_empty())
 }
 
 fn refuse_same_names(files: &[FoundFile]) -> Result<(), Failure> {
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
     for file in files {
-        let Some(first) = seen.insert(&file.name, &file.path) else { continue };
+        let Some(first) = seen.insert(&file.name, &file.path) else {
+            continue;
+        };
         if first != file.path {
             let (first, second) = (first.display(), file.path.display());
-            return Err(Failure::new(format!("{first} and {second} would both be the document `{}`", file.name))
-                .hint("ingest the folder that holds both, or run two commands with different --prefix")
-                .exit(Exit::Usage));
+            return Err(Failure::new(format!(
+                "{first} and {second} would both be the document `{}`",
+                file.name
+            ))
+            .hint("ingest the folder that holds both, or run two commands with different --prefix")
+            .exit(Exit::Usage));
         }
     }
     Ok(())

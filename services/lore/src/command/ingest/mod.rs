@@ -43,6 +43,20 @@ pub struct IngestArgs {
     pub paths: Vec<PathBuf>,
 }
 
+impl IngestArgs {
+    /// A whole folder, waited for.
+    pub fn folder(collection: &str, folder: PathBuf) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            wait: true,
+            metadata: None,
+            prefix: String::new(),
+            hidden: false,
+            paths: vec![folder],
+        }
+    }
+}
+
 fn metadata(text: &str) -> Result<Metadata, String> {
     serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
@@ -59,23 +73,41 @@ pub async fn run(context: &Context, args: &IngestArgs) -> Result<(), Failure> {
 }
 
 /// Ingests what `args` name, and says what became of it.
-pub async fn ingest(client: &Client, output: Output, args: &IngestArgs) -> Result<Summary, Failure> {
+pub async fn ingest(
+    client: &Client,
+    output: Output,
+    args: &IngestArgs,
+) -> Result<Summary, Failure> {
     let begun = Instant::now();
     let mut gathered = gather(&args.paths, args.hidden)?;
     for file in &mut gathered.files {
         file.name.insert_str(0, &args.prefix);
     }
-    let mut summary = Summary { skipped: gathered.skipped, ..Summary::default() };
+    let mut summary = Summary {
+        skipped: gathered.skipped,
+        ..Summary::default()
+    };
     if gathered.files.is_empty() {
         summary.tell(output, &args.collection);
         return Err(Failure::new("there is nothing to ingest").exit(Exit::NotFound));
     }
     let progress = Progress::things("sending", gathered.files.len());
-    let sent = send::send(client, &args.collection, gathered.files, args.metadata.as_ref(), &progress).await?;
+    let sent = send::send(
+        client,
+        &args.collection,
+        gathered.files,
+        args.metadata.as_ref(),
+        &progress,
+    )
+    .await?;
     progress.finish();
     summary.take_sent(sent);
     if args.wait {
-        let jobs: Vec<JobId> = summary.accepted.iter().map(|accepted| accepted.job_id).collect();
+        let jobs: Vec<JobId> = summary
+            .accepted
+            .iter()
+            .map(|accepted| accepted.job_id)
+            .collect();
         let progress = Progress::things("indexing", jobs.len());
         summary.take_jobs(wait::wait(client, &jobs, &progress).await?);
     }

@@ -29,13 +29,18 @@ pub async fn send(
     progress: &Progress,
 ) -> Result<Vec<Sent>, Failure> {
     let uploads = files.into_iter().map(|file| async move {
-        let upload = Upload { path: file.path.clone(), name: file.name.clone(), metadata: metadata.cloned() };
+        let upload = Upload {
+            path: file.path.clone(),
+            name: file.name.clone(),
+            metadata: metadata.cloned(),
+        };
         let outcome = send_one(client, collection, &upload).await?;
         progress.advance();
         progress.say(file.name.clone());
         Ok(Sent { file, outcome })
     });
-    let results: Vec<Result<Sent, Failure>> = stream::iter(uploads).buffered(PARALLEL).collect().await;
+    let results: Vec<Result<Sent, Failure>> =
+        stream::iter(uploads).buffered(PARALLEL).collect().await;
     results.into_iter().collect()
 }
 
@@ -46,7 +51,11 @@ async fn send_one(
     upload: &Upload,
 ) -> Result<Result<Accepted, Failure>, Failure> {
     match client.upload(collection, upload).await {
-        Ok(list) => Ok(list.data.into_iter().next().ok_or_else(|| Failure::new("the server accepted nothing"))),
+        Ok(list) => Ok(list
+            .data
+            .into_iter()
+            .next()
+            .ok_or_else(|| Failure::new("the server accepted nothing"))),
         Err(error) if concerns_all(&error) => Err(Failure::from(error)),
         Err(error) => Ok(Err(Failure::from(error))),
     }

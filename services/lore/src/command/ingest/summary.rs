@@ -38,7 +38,12 @@ impl Summary {
         self.waited = true;
         for job in &jobs {
             if let Some(reason) = reason(job) {
-                self.failed.push((job.document_name.clone().unwrap_or_else(|| job.id.to_string()), reason));
+                self.failed.push((
+                    job.document_name
+                        .clone()
+                        .unwrap_or_else(|| job.id.to_string()),
+                    reason,
+                ));
             }
         }
         self.jobs = jobs;
@@ -52,28 +57,59 @@ impl Summary {
         }
         for job in &self.jobs {
             let name = plain(job.document_name.as_deref().unwrap_or_default());
-            job.warnings.iter().for_each(|warning| output.note(format!("warning {name}: {}", plain(warning))));
+            job.warnings
+                .iter()
+                .for_each(|warning| output.note(format!("warning {name}: {}", plain(warning))));
         }
         for (name, reason) in &self.failed {
-            output.note(format!("{} {}: {}", paint_note("failed").red(), plain(name), plain(reason)));
+            output.note(format!(
+                "{} {}: {}",
+                paint_note("failed").red(),
+                plain(name),
+                plain(reason)
+            ));
         }
         output.note(self.line(collection));
     }
 
     fn line(&self, collection: &str) -> String {
-        let unchanged = self.accepted.iter().filter(|accepted| accepted.unchanged).count();
-        let failed_jobs = self.jobs.iter().filter(|job| job.status != JobStatus::Succeeded).count();
+        let unchanged = self
+            .accepted
+            .iter()
+            .filter(|accepted| accepted.unchanged)
+            .count();
+        let failed_jobs = self
+            .jobs
+            .iter()
+            .filter(|job| job.status != JobStatus::Succeeded)
+            .count();
         let changed = (self.accepted.len() - unchanged).saturating_sub(failed_jobs);
         let verb = if self.waited { "ingested" } else { "accepted" };
-        let mut parts = vec![format!("{verb} {} into `{collection}`", plural(changed, "document"))];
-        let counts = [(unchanged, "unchanged"), (self.failed.len(), "failed"), (self.skipped.len(), "skipped")];
-        parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        let mut parts = vec![format!(
+            "{verb} {} into `{collection}`",
+            plural(changed, "document")
+        )];
+        let counts = [
+            (unchanged, "unchanged"),
+            (self.failed.len(), "failed"),
+            (self.skipped.len(), "skipped"),
+        ];
+        parts.extend(
+            counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}")),
+        );
         format!("{} in {}", parts.join(", "), elapsed(self.took))
     }
 
     /// Success, or the exit code that says that documents are missing.
     pub fn result(&self) -> Result<(), Failure> {
-        if self.failed.is_empty() { Ok(()) } else { Err(Failure::silent(Exit::Partial)) }
+        if self.failed.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::silent(Exit::Partial))
+        }
     }
 }
 
@@ -82,10 +118,15 @@ fn reason(job: &Job) -> Option<String> {
     match job.status {
         JobStatus::Failed => {
             let error = job.error.clone().unwrap_or_default();
-            let hint = error.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = error
+                .hint
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
             Some(format!("{}{hint}", error.message))
         }
-        JobStatus::Cancelled => Some("cancelled: a newer version came, or the document was deleted".to_owned()),
+        JobStatus::Cancelled => {
+            Some("cancelled: a newer version came, or the document was deleted".to_owned())
+        }
         JobStatus::Queued | JobStatus::Running | JobStatus::Succeeded => None,
     }
 }

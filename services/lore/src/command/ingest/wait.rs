@@ -13,7 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Where the server stays away.
-pub async fn wait(client: &Client, jobs: &[JobId], progress: &Progress) -> Result<Vec<Job>, Failure> {
+pub async fn wait(
+    client: &Client,
+    jobs: &[JobId],
+    progress: &Progress,
+) -> Result<Vec<Job>, Failure> {
     let mut finished = Vec::with_capacity(jobs.len());
     // Jobs are worked on in the order of their acceptance, so the first that is not over is the one to look at.
     for id in jobs {
@@ -30,7 +34,11 @@ async fn wait_for(client: &Client, id: JobId, progress: &Progress) -> Result<Job
             Ok(job) if job.status.is_final() => return Ok(job),
             Ok(job) => {
                 away_since = None;
-                progress.say(format!("{} {}", word(&job.stage), job.document_name.unwrap_or_default()));
+                progress.say(format!(
+                    "{} {}",
+                    word(&job.stage),
+                    job.document_name.unwrap_or_default()
+                ));
             }
             Err(error) if may_come_back(&error) => {
                 let since = away_since.get_or_insert_with(Instant::now);

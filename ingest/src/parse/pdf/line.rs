@@ -1,0 +1,223 @@
+//! Lines from glyphs, and the parts of a line that stand far apart.
+
+use super::glyph::Glyph;
+
+/// A gap of so many font sizes parts a line into cells.
+const CELL_GAP: f32 = 1.5;
+
+/// A stretch of text on one base line, without a wide gap in it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) x0: f32,
+    pub(crate) x1: f32,
+}
+
+/// A line of a page.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
+    /// From left to right (from right to left where the script does).
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) y0: f32,
+    pub(crate) y1: f32,
+    /// The size of most of its characters.
+    pub(crate) size: f32,
+    /// Whether most of its characters are bold.
+    pub(crate) bold: bool,
+    /// Whether most of its characters have one width.
+    pub(crate) mono: bool,
+}
+
+impl Line {
+    pub(crate) fn x0(&self) -> f32 {
+        self.cells.iter().map(|cell| cell.x0).fold(f32::INFINITY, f32::min)
+    }
+
+    pub(crate) fn x1(&self) -> f32 {
+        self.cells.iter().map(|cell| cell.x1).fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    pub(crate) fn height(&self) -> f32 {
+        (self.y1 - self.y0).max(0.1)
+    }
+
+    /// Its cells in a row.
+    pub(crate) fn text(&self) -> String {
+        self.cells.iter().map(|cell| cell.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The share of the lower line's height, 0..=1, on which both stand.
+    pub(crate) fn level_with(&self, other: &Self) -> f32 {
+        let shared = self.y1.min(other.y1) - self.y0.max(other.y0);
+        (shared / self.height().min(other.height())).max(0.0)
+    }
+}
+
+/// The lines of glyphs that are in the order of the page's content.
+pub(crate) fn lines(glyphs: &[Glyph]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut open: Vec<Glyph> = Vec::new();
+    for glyph in glyphs {
+        let ends = glyph.c == '\n' || last_visible(&open).is_some_and(|before| is_elsewhere(before, glyph));
+        if ends {
+            lines.extend(line(&open));
+            open.clear();
+        }
+        if glyph.c != '\n' {
+            open.push(*glyph);
+        }
+    }
+    lines.extend(line(&open));
+    joined(lines)
+}
+
+fn last_visible(glyphs: &[Glyph]) -> Option<&Glyph> {
+    glyphs.iter().rev().find(|glyph| !glyph.c.is_whitespace())
+}
+
+/// Whether `next` stands on another base line than `before`, and not below it as in vertical writing.
+fn is_elsewhere(before: &Glyph, next: &Glyph) -> bool {
+    if next.c.is_whitespace() {
+        return false;
+    }
+    let shared = before.y1.min(next.y1) - before.y0.max(next.y0);
+    let below = next.x1.min(before.x1) - next.x0.max(before.x0) > 0.7 * (next.x1 - next.x0) && (before.y0 - next.y1).abs() < 0.5 * before.size;
+    shared < -0.2 * before.size.min(next.size) && !(below && is_wide(before.c) && is_wide(next.c))
+}
+
+/// One line from its glyphs.
+fn line(glyphs: &[Glyph]) -> Option<Line> {
+    let visible: Vec<&Glyph> = glyphs.iter().filter(|glyph| !glyph.c.is_whitespace()).collect();
+    let size = most_frequent(visible.iter().map(|glyph| glyph.size))?;
+    let half = visible.len() / 2;
+    let own_size = |glyph: &&&Glyph| (glyph.size - size).abs() < size * 0.2;
+    let ys = || visible.iter().filter(own_size);
+    Some(Line {
+        cells: cells(glyphs),
+        y0: ys().map(|glyph| glyph.y0).fold(f32::INFINITY, f32::min),
+        y1: ys().map(|glyph| glyph.y1).fold(f32::NEG_INFINITY, f32::max),
+        size,
+        bold: visible.iter().filter(|glyph| glyph.bold).count() > half,
+        mono: visible.iter().filter(|glyph| glyph.mono).count() > half,
+    })
+    .filter(|line| !line.cells.is_empty())
+}
+
+/// The glyphs of a line, parted at wide gaps.
+fn cells(glyphs: &[Glyph]) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = Vec::new();
+    let rtl = glyphs.iter().any(|glyph| is_right_to_left(glyph.c));
+    let mut before: Option<&Glyph> = None;
+    let mut spaces = 0;
+    for glyph in glyphs {
+        if glyph.c.is_whitespace() {
+            spaces += 1;
+            continue;
+        }
+        let gap = before.map_or(0.0, |before| (glyph.x0 - before.x1).max(before.x0 - glyph.x1));
+        let parted = !rtl && gap > CELL_GAP * glyph.size.max(before.map_or(0.0, |before| before.size));
+        match cells.last_mut().filter(|_| !parted) {
+            Some(cell) => {
+                if spaces > 0 {
+                    cell.text.push(' ');
+                }
+                if is_raised_digit(before, glyph) {
+                    cell.text.push('^');
+                }
+                push(&mut cell.text, glyph.c);
+                cell.x0 = cell.x0.min(glyph.x0);
+                cell.x1 = cell.x1.max(glyph.x1);
+            }
+            None => {
+                let mut text = String::new();
+                push(&mut text, glyph.c);
+                cells.push(Cell { text, x0: glyph.x0, x1: glyph.x1 });
+            }
+        }
+        before = Some(glyph);
+        spaces = 0;
+    }
+    cells
+}
+
+/// Whether a small digit stands raised after another digit: 10⁶ must not become 106.
+fn is_raised_digit(before: Option<&Glyph>, glyph: &Glyph) -> bool {
+    let is_exponent = glyph.c.is_ascii_digit() || glyph.c == '-' || glyph.c == '−';
+    before.is_some_and(|before| {
+        is_exponent && before.c.is_ascii_digit() && glyph.size < before.size * 0.85 && glyph.y0 > before.y0 + before.size * 0.15
+    })
+}
+
+/// Adds a character, ligatures as the letters that they are.
+fn push(text: &mut String, c: char) {
+    match c {
+        'ﬀ' => text.push_str("ff"),
+        'ﬁ' => text.push_str("fi"),
+        'ﬂ' => text.push_str("fl"),
+        'ﬃ' => text.push_str("ffi"),
+        'ﬄ' => text.push_str("ffl"),
+        'ﬅ' | 'ﬆ' => text.push_str("st"),
+        _ => text.push(c),
+    }
+}
+
+/// Joins lines that stand beside each other: parts of one line that the page's content has apart.
+fn joined(lines: Vec<Line>) -> Vec<Line> {
+    let mut out: Vec<Line> = Vec::new();
+    for line in lines {
+        match out.last_mut().filter(|before| is_beside(before, &line)) {
+            Some(before) => join(before, line),
+            None => out.push(line),
+        }
+    }
+    out
+}
+
+fn is_beside(before: &Line, next: &Line) -> bool {
+    let apart = next.x0() >= before.x1() - 0.3 * next.size || next.x1() <= before.x0() + 0.3 * next.size;
+    apart && before.level_with(next) > 0.6
+}
+
+fn join(before: &mut Line, next: Line) {
+    let rtl = before.cells.iter().chain(&next.cells).any(|cell| cell.text.chars().any(is_right_to_left));
+    let near = next.x0() - before.x1();
+    if (-0.3 * next.size..CELL_GAP * next.size).contains(&near) && !rtl {
+        let mut cells = next.cells.into_iter();
+        if let (Some(last), Some(first)) = (before.cells.last_mut(), cells.next()) {
+            if near > 0.15 * next.size {
+                last.text.push(' ');
+            }
+            last.text.push_str(&first.text);
+            last.x1 = first.x1;
+        }
+        before.cells.extend(cells);
+    } else {
+        before.cells.extend(next.cells);
+        before.cells.sort_by(|a, b| if rtl { b.x0.total_cmp(&a.x0) } else { a.x0.total_cmp(&b.x0) });
+    }
+    before.y0 = before.y0.min(next.y0);
+    before.y1 = before.y1.max(next.y1);
+}
+
+/// The most frequent value, to a tenth of a point.
+pub(crate) fn most_frequent(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let mut counts: std::collections::BTreeMap<i32, usize> = std::collections::BTreeMap::new();
+    for value in values {
+        #[expect(clippy::cast_possible_truncation, reason = "font sizes in tenths of a point; absurd ones saturate")]
+        let tenths = (value * 10.0).round() as i32;
+        *counts.entry(tenths).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(tenths, count)| (*count, *tenths));
+    #[expect(clippy::cast_precision_loss, reason = "it was an f32 before")]
+    most.map(|(tenths, _)| tenths as f32 / 10.0)
+}
+
+/// Whether a script runs from right to left.
+pub(crate) fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFC}')
+}
+
+/// Whether a script is written without spaces, in square characters.
+pub(crate) fn is_wide(c: char) -> bool {
+    matches!(c, '\u{2E80}'..='\u{303F}' | '\u{3041}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{FF00}'..='\u{FF65}' | '\u{20000}'..='\u{323AF}')
+}

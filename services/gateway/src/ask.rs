@@ -1,0 +1,204 @@
+use crate::answer::{Asking, Events, Prepared, Written, cut_off, written};
+use crate::error::GatewayError;
+use crate::search::{checked_limit, parsed_filter, said};
+use crate::state::GatewayState;
+use axum::Json;
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
+use lore_http::{ApiFailure, JsonBody};
+use lore_model::GenerateEvent;
+use lore_types::{Answer, ErrorBody, Message, Passage, Sampling, SearchMode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::convert::Infallible;
+use utoipa::ToSchema;
+
+/// Most passages for one answer.
+pub(crate) const MAX_PASSAGES: usize = 50;
+
+/// A question to one collection.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskRequest {
+    /// The collection.
+    pub collection: String,
+    /// The question. It may refer to `messages`.
+    pub question: String,
+    /// What was said before the question, oldest first.
+    #[serde(default)]
+    pub messages: Vec<Message>,
+    /// Whether the answer comes as server-sent events while it is written.
+    #[serde(default)]
+    pub stream: bool,
+    /// A condition on metadata, as in a search.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub filter: Option<Value>,
+    /// At most this many passages for the model, 1 to 50.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Which sides are asked for passages.
+    #[serde(default)]
+    pub mode: SearchMode,
+    /// The model that answers; the configured one where absent.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Whether an answer is withheld in which a sentence has no passage that backs it.
+    #[serde(default)]
+    pub strict: Option<bool>,
+    /// Whether every score, every rank and the rendered prompt are told.
+    #[serde(default)]
+    pub explain: bool,
+    /// At most this many tokens.
+    #[serde(default)]
+    pub max_new_tokens: Option<usize>,
+    /// 0 always takes the likeliest token.
+    #[serde(default)]
+    pub temperature: Option<f32>,
+    /// Makes sampling repeatable.
+    #[serde(default)]
+    pub seed: Option<u64>,
+}
+
+/// Answers a question with cited sources.
+///
+/// With `stream`, server-sent events: `retrieved` (the question as it was searched for, and the passages), `token` (more
+/// text as the model writes it; markers may still change), then `answer` with the whole answer, or `error`. Where nothing
+/// relevant is found the answer is the configured sentence, without citations and with `abstained`.
+#[utoipa::path(post, path = "/v1/ask", tag = "answers", request_body = AskRequest, responses(
+    (status = 200, body = Answer),
+    (status = 400, description = "An empty question, a wrong limit or filter, or a prompt that does not fit", body = ErrorBody),
+    (status = 404, description = "No such collection or model", body = ErrorBody),
+    (status = 429, description = "Too many answers are waiting; `Retry-After` says when to come back", body = ErrorBody),
+    (status = 503, description = "The language model or the embedder is not installed", body = ErrorBody),
+))]
+pub(crate) async fn ask(
+    State(state): State<GatewayState>,
+    JsonBody(request): JsonBody<AskRequest>,
+) -> Result<Response, ApiFailure> {
+    let stream = request.stream;
+    let prepared = state.prepare(state.asking(request).await?).await?;
+    let events = state.generate(&prepared).await?;
+    if stream {
+        let keep_alive = KeepAlive::default();
+        return Ok(Sse::new(told(state, prepared, events)).keep_alive(keep_alive).into_response());
+    }
+    let text = match events {
+        Some(events) => Some(written(events).await?),
+        None => None,
+    };
+    Ok(Json(state.finish(prepared, text).await?).into_response())
+}
+
+impl GatewayState {
+    async fn asking(&self, request: AskRequest) -> Result<Asking, GatewayError> {
+        let question = said("question", &request.question)?.to_owned();
+        let settings = self.settings();
+        let limit = checked_limit(request.limit.unwrap_or(settings.passages), MAX_PASSAGES)?;
+        let filter = parsed_filter(request.filter.as_ref())?;
+        let sampling = Sampling {
+            temperature: request.temperature.unwrap_or(settings.temperature),
+            max_new_tokens: request.max_new_tokens.unwrap_or(settings.max_new_tokens),
+            seed: request.seed.unwrap_or_default(),
+            ..Sampling::default()
+        };
+        check_sampling(&sampling)?;
+        if let Some(model) = &request.model {
+            self.check_model(model)?;
+        }
+        Ok(Asking {
+            collection: self.collection(&request.collection).await?,
+            question,
+            history: request.messages,
+            mode: request.mode,
+            filter,
+            limit,
+            strict: request.strict.unwrap_or(settings.strict),
+            explain: request.explain,
+            sampling,
+        })
+    }
+}
+
+/// Refuses settings that no model can follow.
+pub(crate) fn check_sampling(sampling: &Sampling) -> Result<(), GatewayError> {
+    let wrong = |field, problem: String| Err(GatewayError::Invalid { field, problem });
+    if !(0.0..=2.0).contains(&sampling.temperature) {
+        return wrong("temperature", format!("is {}, but has to be 0 to 2", sampling.temperature));
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return wrong("top_p", format!("is {}, but has to be over 0 and at most 1", sampling.top_p));
+    }
+    if sampling.max_new_tokens == 0 {
+        return wrong("max_new_tokens", "is 0, but has to be at least 1".to_owned());
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Retrieved<'a> {
+    question: &'a str,
+    passages: &'a [Passage],
+}
+
+#[derive(Serialize)]
+struct Token<'a> {
+    text: &'a str,
+}
+
+/// The events of one answer. Dropping the stream, as a client that hangs up does, drops the generator's events and so ends
+/// its work.
+fn told(state: GatewayState, prepared: Prepared, events: Option<Events>) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
+        yield Ok(event("retrieved", &Retrieved { question: &prepared.question, passages: &prepared.passages }));
+        let mut text = String::new();
+        let mut end = None;
+        if let Some(mut events) = events {
+            let failed = loop {
+                match events.recv().await {
+                    Some(Ok(GenerateEvent::Token { text: more, .. })) => {
+                        text.push_str(&more);
+                        if !more.is_empty() {
+                            yield Ok(event("token", &Token { text: &more }));
+                        }
+                    }
+                    Some(Ok(GenerateEvent::Done { finish_reason, usage })) => {
+                        end = Some((finish_reason, usage));
+                        break None;
+                    }
+                    Some(Err(error)) => break Some(GatewayError::from(error)),
+                    None => break Some(cut_off()),
+                }
+            };
+            if let Some(error) = failed {
+                yield Ok(failure(error));
+                return;
+            }
+        }
+        let written = end.map(|(finish_reason, usage)| Written { text, finish_reason, usage });
+        yield Ok(match state.finish(prepared, written).await {
+            Ok(answer) => event("answer", &answer),
+            Err(error) => failure(error),
+        });
+    }
+}
+
+/// A server-sent event with a JSON object in one line.
+pub(crate) fn event(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+}
+
+/// What a client gets where an answer fails after it began.
+fn failure(error: GatewayError) -> Event {
+    event("error", &failure_body(error))
+}
+
+/// The body of a failure after the answer began, which the log gets here because no status can tell it any more.
+pub(crate) fn failure_body(error: GatewayError) -> ErrorBody {
+    crate::measure::answer("failed");
+    let failure = ApiFailure::from(error);
+    tracing::error!(cause = failure.cause_text().unwrap_or_default(), "an answer failed half way: {failure}");
+    ErrorBody { error: failure.error().clone() }
+}

@@ -1,0 +1,194 @@
+//! OpenAI's chat completions: plain, or answered from a collection's documents.
+
+mod request;
+mod response;
+mod stream;
+
+pub use request::{ChatMessage, ChatRequest, Content, Part, Stop, StreamOptions};
+pub use response::{
+    Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, Delta, Logprobs, LoreDetails,
+    PromptTokens, TokenProbability,
+};
+
+use crate::answer::{Asking, Events, Prepared, Written, cut_off};
+use crate::error::GatewayError;
+use crate::search::{checked_limit, parsed_filter, said};
+use crate::state::GatewayState;
+use crate::{ask, measure};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use lore_http::{ApiFailure, JsonBody};
+use lore_model::{GenerateEvent, GenerateRequest};
+use lore_types::{Collection, ErrorBody, Message, Role, Sampling};
+use response::details;
+use uuid::Uuid;
+
+/// What every piece of one answer carries.
+#[derive(Clone)]
+pub(crate) struct Heading {
+    id: String,
+    created: i64,
+    model: String,
+    include_usage: bool,
+}
+
+/// A request that has been accepted, its model at work.
+pub(crate) enum Begun {
+    /// From documents.
+    Grounded(Box<Prepared>, Option<Events>),
+    /// From the model alone.
+    Plain(Events),
+}
+
+/// Goes on with a conversation.
+///
+/// Where `collection` is given, or `model` names a collection, the last message is answered from its documents, with
+/// `citations` and `lore` beside OpenAI's fields. A streamed answer from documents comes sentence by sentence, each with
+/// its checked markers, so that the pieces joined are the whole answer.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "answers", request_body = ChatRequest, responses(
+    (status = 200, body = ChatCompletion, description = "The answer; with `stream`, server-sent `ChatChunk`s and `[DONE]`"),
+    (status = 400, description = "A field that cannot be used or is not supported, or a prompt that does not fit", body = ErrorBody),
+    (status = 404, description = "No such model or collection", body = ErrorBody),
+    (status = 429, description = "Too many answers are waiting; `Retry-After` says when to come back", body = ErrorBody),
+    (status = 503, description = "The language model or the embedder is not installed", body = ErrorBody),
+))]
+pub(crate) async fn complete(
+    State(state): State<GatewayState>,
+    JsonBody(request): JsonBody<ChatRequest>,
+) -> Result<Response, ApiFailure> {
+    request.check()?;
+    let heading = Heading {
+        id: format!("chatcmpl-{}", Uuid::now_v7().simple()),
+        created: time::OffsetDateTime::now_utc().unix_timestamp(),
+        model: request.model.clone(),
+        include_usage: request.stream_options.and_then(|options| options.include_usage) == Some(true),
+    };
+    let stream = request.stream == Some(true);
+    let begun = state.begin(request).await?;
+    if stream {
+        return Ok(stream::respond(state, heading, begun));
+    }
+    Ok(Json(state.whole(heading, begun).await?).into_response())
+}
+
+impl GatewayState {
+    async fn begin(&self, request: ChatRequest) -> Result<Begun, GatewayError> {
+        let messages = request.conversation()?;
+        let sampling = request.sampling(self.settings().temperature, self.settings().max_new_tokens)?;
+        let Some(collection) = self.grounds(&request).await? else { return self.plain(messages, sampling).await };
+        let asking = self.asking_of(request, messages, sampling, collection)?;
+        let prepared = self.prepare(asking).await?;
+        let events = self.generate(&prepared).await?;
+        Ok(Begun::Grounded(Box::new(prepared), events))
+    }
+
+    /// The collection to answer from, where there is one.
+    async fn grounds(&self, request: &ChatRequest) -> Result<Option<Collection>, GatewayError> {
+        let base = self.generator()?.info().model;
+        if let Some(name) = &request.collection {
+            let collection = self.collection(name).await?;
+            if request.model != base && request.model != *name {
+                return Err(GatewayError::NoModel { name: request.model.clone(), known: vec![base, name.clone()] });
+            }
+            return Ok(Some(collection));
+        }
+        if request.model == base {
+            return Ok(None);
+        }
+        match self.collection(&request.model).await {
+            Err(GatewayError::NoCollection { name, mut known }) => {
+                known.insert(0, base);
+                Err(GatewayError::NoModel { name, known })
+            }
+            other => other.map(Some),
+        }
+    }
+
+    async fn plain(&self, messages: Vec<Message>, sampling: Sampling) -> Result<Begun, GatewayError> {
+        let request = GenerateRequest { messages, adapter: None, sampling };
+        Ok(Begun::Plain(self.generator()?.generate(request).await?))
+    }
+
+    fn asking_of(
+        &self,
+        request: ChatRequest,
+        mut messages: Vec<Message>,
+        sampling: Sampling,
+        collection: Collection,
+    ) -> Result<Asking, GatewayError> {
+        let settings = self.settings();
+        let question = messages.pop().filter(|message| message.role == Role::User).ok_or_else(|| GatewayError::Invalid {
+            field: "messages",
+            problem: "has to end with a message of the user, the question".to_owned(),
+        })?;
+        Ok(Asking {
+            question: said("messages", &question.content)?.to_owned(),
+            history: messages,
+            mode: request.mode,
+            filter: parsed_filter(request.filter.as_ref())?,
+            limit: checked_limit(request.limit.unwrap_or(settings.passages), ask::MAX_PASSAGES)?,
+            strict: request.strict.unwrap_or(settings.strict),
+            explain: request.explain,
+            sampling,
+            collection,
+        })
+    }
+
+    /// The answer in one piece.
+    async fn whole(&self, heading: Heading, begun: Begun) -> Result<ChatCompletion, GatewayError> {
+        let (prepared, events) = match begun {
+            Begun::Grounded(prepared, events) => (Some(prepared), events),
+            Begun::Plain(events) => (None, Some(events)),
+        };
+        let (written, logprobs) = read(events).await?;
+        let Some(prepared) = prepared else {
+            measure::answer("chatted");
+            let written = written.ok_or_else(cut_off)?;
+            return Ok(completion(heading, written.text, written.finish_reason, written.usage, logprobs));
+        };
+        let answer = self.finish(*prepared, written).await?;
+        let (finish_reason, usage) = (answer.finish_reason, answer.usage);
+        let (text, citations, lore) = details(answer);
+        let completion = completion(heading, text, finish_reason, usage, logprobs);
+        Ok(ChatCompletion { citations: Some(citations), lore: Some(lore), ..completion })
+    }
+}
+
+async fn read(events: Option<Events>) -> Result<(Option<Written>, Option<Logprobs>), GatewayError> {
+    let Some(mut events) = events else { return Ok((None, None)) };
+    let (mut text, mut probabilities) = (String::new(), Vec::new());
+    while let Some(event) = events.recv().await {
+        match event? {
+            GenerateEvent::Token { text: more, logprob } => {
+                text.push_str(&more);
+                probabilities.extend(logprob.map(TokenProbability::from));
+            }
+            GenerateEvent::Done { finish_reason, usage } => {
+                let logprobs = (!probabilities.is_empty()).then_some(Logprobs { content: probabilities });
+                return Ok((Some(Written { text, finish_reason, usage }), logprobs));
+            }
+        }
+    }
+    Err(cut_off())
+}
+
+fn completion(
+    heading: Heading,
+    content: String,
+    finish_reason: lore_types::FinishReason,
+    usage: lore_types::Usage,
+    logprobs: Option<Logprobs>,
+) -> ChatCompletion {
+    let message = AssistantMessage { role: "assistant", content, refusal: None };
+    ChatCompletion {
+        id: heading.id,
+        object: "chat.completion",
+        created: heading.created,
+        model: heading.model,
+        choices: vec![Choice { index: 0, message, logprobs, finish_reason }],
+        usage: usage.into(),
+        citations: None,
+        lore: None,
+    }
+}

@@ -1,0 +1,112 @@
+//! The gateway in front of services that run apart: their routes, handed on with both bodies streaming.
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use lore_http::{ApiFailure, ErrorCode, RequestId};
+use std::time::Duration;
+
+/// Routes of the ingest service.
+const INGEST: [&str; 5] = ["/v1/collections", "/v1/collections/{*rest}", "/v1/jobs", "/v1/jobs/{*rest}", "/v1/index/{*rest}"];
+/// Routes of the trainer service.
+const TRAINER: [&str; 10] = [
+    "/v1/fine_tuning/{*rest}",
+    "/v1/files",
+    "/v1/files/{*rest}",
+    "/v1/datasets",
+    "/v1/datasets/{*rest}",
+    "/v1/adapters",
+    "/v1/adapters/{*rest}",
+    "/v1/evaluations",
+    "/v1/evaluations/{*rest}",
+    "/v1/feedback",
+];
+/// How long a service may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// One service behind the gateway.
+#[derive(Clone)]
+struct Upstream {
+    name: &'static str,
+    url: String,
+    client: reqwest::Client,
+}
+
+/// Hands the ingest and trainer routes on to where those services listen; a service without an address has no routes.
+///
+/// # Guarantees
+/// Bodies stream both ways, server-sent events included; nothing is kept in memory. The request id goes along. A service
+/// that cannot be reached is 502 with `upstream_unavailable`, and the client's hanging up ends the request behind.
+///
+/// # Errors
+/// Where the HTTP client cannot be built.
+pub fn proxy(ingest_url: Option<&str>, trainer_url: Option<&str>) -> Result<Router, reqwest::Error> {
+    let client = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none()).build()?;
+    let services = [("ingest", ingest_url, INGEST.as_slice()), ("trainer", trainer_url, TRAINER.as_slice())];
+    let mut router = Router::new();
+    for (name, url, routes) in services {
+        let Some(url) = url else { continue };
+        let upstream = Upstream { name, url: url.trim_end_matches('/').to_owned(), client: client.clone() };
+        for route in routes {
+            router = router.route(route, any(hand_on).with_state(upstream.clone()));
+        }
+    }
+    Ok(router)
+}
+
+async fn hand_on(State(upstream): State<Upstream>, request: Request) -> Result<Response, ApiFailure> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut headers = end_to_end(&parts.headers);
+    headers.remove(header::HOST);
+    if let Some(RequestId(id)) = parts.extensions.get()
+        && let Ok(id) = id.parse()
+    {
+        headers.insert("x-request-id", id);
+    }
+    let mut request = upstream.client.request(parts.method, format!("{}{path}", upstream.url)).headers(headers);
+    if !body.is_end_stream() {
+        request = request.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+    }
+    let response = request.send().await.map_err(|error| unreachable_service(&upstream, &error))?;
+    Ok(handed_back(response))
+}
+
+fn handed_back(response: reqwest::Response) -> Response {
+    let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = end_to_end(response.headers());
+    (status, headers, Body::from_stream(response.bytes_stream())).into_response()
+}
+
+/// Headers without those that concern one connection only (RFC 9110, 7.6.1).
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    const CONNECTION: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    let mut kept = headers.clone();
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    for name in named.flat_map(|value| value.split(',')) {
+        kept.remove(name.trim());
+    }
+    for name in CONNECTION {
+        kept.remove(name);
+    }
+    kept.remove("keep-alive");
+    kept
+}
+
+fn unreachable_service(upstream: &Upstream, error: &reqwest::Error) -> ApiFailure {
+    let Upstream { name, url, .. } = upstream;
+    ApiFailure::new(ErrorCode::UpstreamUnavailable, format!("the {name} service at {url} does not answer"))
+        .hint(format!("start it with `lore serve {name}`, or correct `services.{name}_url`"))
+        .retry_after(2)
+        .cause(error)
+}

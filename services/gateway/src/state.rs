@@ -1,0 +1,135 @@
+use crate::error::GatewayError;
+use lore_catalog::Catalog;
+use lore_embed::EmbedderRegistry;
+use lore_index::{DenseIndex, LexicalReader};
+use lore_model::Generator;
+use lore_retrieval::{CitationSettings, FusionSettings};
+use lore_types::Collection;
+use std::sync::Arc;
+
+/// Everything that answering takes.
+pub struct GatewayParts {
+    /// Decides which chunks can be found, and holds their texts.
+    pub catalog: Catalog,
+    /// The vector side.
+    pub dense: Arc<dyn DenseIndex>,
+    /// The BM25 side.
+    pub lexical: Arc<dyn LexicalReader>,
+    /// The embedders of the collections.
+    pub embedders: EmbedderRegistry,
+    /// The language model, or why there is none: searching works without.
+    pub generator: Result<Arc<dyn Generator>, NoGenerator>,
+    /// How to answer.
+    pub settings: GatewaySettings,
+}
+
+/// Why there is no language model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoGenerator {
+    /// Its name in the configuration.
+    pub model: String,
+    /// Why it is not there, for a person.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// How to answer; the fields are those of the configuration's `[retrieval]` and `[answer]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewaySettings {
+    /// Candidates asked of each side.
+    pub candidates: usize,
+    /// Passages shown to the model, at most.
+    pub passages: usize,
+    /// How the sides are joined.
+    pub fusion: FusionSettings,
+    /// Tokens that passages may take in the prompt.
+    pub prompt_tokens: usize,
+    /// The whole answer where nothing relevant is found.
+    pub abstain_sentence: String,
+    /// When a claim counts as supported.
+    pub citations: CitationSettings,
+    /// Longest answer in tokens, where the request says nothing.
+    pub max_new_tokens: usize,
+    /// Temperature, where the request says nothing.
+    pub temperature: f32,
+    /// Whether an answer with an unsupported claim is withheld, where the request says nothing.
+    pub strict: bool,
+    /// The embedder of `POST /v1/embeddings`, where the request names none that is known.
+    pub embedder: String,
+}
+
+impl From<&lore_config::Config> for GatewaySettings {
+    fn from(config: &lore_config::Config) -> Self {
+        let (retrieval, answer) = (&config.retrieval, &config.answer);
+        Self {
+            candidates: retrieval.candidates,
+            passages: retrieval.passages,
+            fusion: FusionSettings {
+                rrf_k: retrieval.rrf_k as f32,
+                dense_weight: retrieval.dense_weight as f32,
+                lexical_weight: retrieval.lexical_weight as f32,
+            },
+            prompt_tokens: retrieval.prompt_tokens,
+            abstain_sentence: answer.abstain_sentence.clone(),
+            citations: CitationSettings { support_threshold: answer.support_threshold as f32, ..CitationSettings::default() },
+            max_new_tokens: answer.max_new_tokens,
+            temperature: answer.temperature as f32,
+            strict: answer.strict,
+            embedder: config.models.embedder.clone(),
+        }
+    }
+}
+
+/// The gateway's state; clones share it.
+#[derive(Clone)]
+pub struct GatewayState {
+    parts: Arc<GatewayParts>,
+    backgrounds: Arc<crate::background::Backgrounds>,
+    started: i64,
+}
+
+impl GatewayState {
+    /// The state made of these parts.
+    pub fn new(parts: GatewayParts) -> Self {
+        let started = time::OffsetDateTime::now_utc().unix_timestamp();
+        Self { parts: Arc::new(parts), backgrounds: Arc::default(), started }
+    }
+
+    pub(crate) fn parts(&self) -> &GatewayParts {
+        &self.parts
+    }
+
+    pub(crate) fn settings(&self) -> &GatewaySettings {
+        &self.parts.settings
+    }
+
+    pub(crate) fn backgrounds(&self) -> &crate::background::Backgrounds {
+        &self.backgrounds
+    }
+
+    /// When this gateway started, in seconds since 1970.
+    pub(crate) fn started(&self) -> i64 {
+        self.started
+    }
+
+    pub(crate) fn generator(&self) -> Result<&Arc<dyn Generator>, GatewayError> {
+        self.parts.generator.as_ref().map_err(|missing| GatewayError::NoGenerator(missing.clone()))
+    }
+
+    /// The collection of that name, or an error that lists those there are.
+    pub(crate) async fn collection(&self, name: &str) -> Result<Collection, GatewayError> {
+        match self.parts.catalog.collection(name).await {
+            Err(lore_catalog::CatalogError::NoCollection(name)) => {
+                Err(GatewayError::NoCollection { name, known: self.collection_names().await? })
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Names of the first collections, for messages.
+    pub(crate) async fn collection_names(&self) -> Result<Vec<String>, GatewayError> {
+        let page = self.parts.catalog.collections(None, 20).await?;
+        Ok(page.items.into_iter().map(|collection| collection.name).collect())
+    }
+}

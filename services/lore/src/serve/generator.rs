@@ -1,0 +1,67 @@
+use super::models::ModelStore;
+use lore_config::{Backend, Config};
+use lore_gateway::{NoGenerator, OpenAiGenerator, OpenAiSettings};
+use lore_model::{Generator, LocalGenerator, LocalSettings};
+use std::sync::Arc;
+
+/// Loads the language model, or says why there is none.
+pub async fn load(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+    let max_queue = config.generator.max_queue;
+    match &config.generator.backend {
+        Backend::Local => local(models, &config.models.generator, max_queue).await,
+        Backend::OpenAi {
+            base_url,
+            model,
+            api_key,
+        } => {
+            let mut settings = OpenAiSettings::new(base_url, model);
+            settings.api_key = api_key.as_ref().map(|key| key.expose().to_owned());
+            settings.max_queue = max_queue;
+            match OpenAiGenerator::new(settings) {
+                Ok(generator) => Ok(Arc::new(generator)),
+                Err(error) => Err(none(model, &error.to_string())),
+            }
+        }
+    }
+}
+
+async fn local(
+    models: &ModelStore,
+    name: &str,
+    max_queue: usize,
+) -> Result<Arc<dyn Generator>, NoGenerator> {
+    let path = models
+        .generator()
+        .map_err(|error| none(name, &crate::exit::chain(&error)))?;
+    let settings = LocalSettings {
+        name: name.to_owned(),
+        max_queue,
+        ..LocalSettings::default()
+    };
+    let loaded = tokio::task::spawn_blocking(move || LocalGenerator::load(&path, settings)).await;
+    match loaded {
+        Ok(Ok(generator)) => Ok(Arc::new(generator)),
+        Ok(Err(error)) => Err(none(name, &crate::exit::chain(&error))),
+        Err(error) => Err(none(name, &error.to_string())),
+    }
+}
+
+/// Why there is no model, for those who ask it.
+pub fn none(model: &str, reason: &str) -> NoGenerator {
+    NoGenerator {
+        model: model.to_owned(),
+        reason: reason.to_owned(),
+        hint: "searching works meanwhile; `lore doctor` says what to do".to_owned(),
+    }
+}
+
+/// The model is on its way.
+pub fn coming(config: &Config) -> NoGenerator {
+    NoGenerator {
+        model: config.models.generator.clone(),
+        reason: "it is still being loaded".to_owned(),
+        hint:
+            "try again in a moment; GET /readyz says how far it is, and searching works meanwhile"
+                .to_owned(),
+    }
+}

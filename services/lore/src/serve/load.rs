@@ -1,0 +1,211 @@
+//! From nothing to a server that answers: models, catalog and indexes, ingesting, searching, and last the language model.
+
+use super::edge::{self, Edge};
+use super::models::{self, ModelStore};
+use super::parts::{self, Parts, Running};
+use super::readiness::{self, Readiness};
+use super::switch::Switch;
+use super::{Role, Show, generator};
+use crate::exit::{Exit, Failure};
+use crate::terminal::Fetching;
+use axum::Router;
+use lore_config::Config;
+use lore_gateway::{GatewayState, NoGenerator};
+use lore_model::Generator;
+use lore_models::PullEvent;
+use std::sync::Arc;
+
+/// What loading needs.
+pub struct Loading {
+    /// The configuration.
+    pub config: Config,
+    /// Which services run here.
+    pub role: Role,
+    /// How downloads are shown.
+    pub show: Show,
+    /// What stands before the services.
+    pub edge: Edge,
+    /// Where the loaded services are put.
+    pub switch: Switch,
+    /// What has to be stopped at the end.
+    pub running: Running,
+}
+
+/// Loads everything that the role needs, and puts each service into the switch as soon as it can work.
+pub async fn load(loading: Loading) -> Result<(), Failure> {
+    if loading.role == Role::Trainer {
+        return loading.serve(lore_trainer_routes());
+    }
+    let models = ModelStore::open(&loading.config.models)?;
+    loading
+        .fetch(&models, &loading.helpers(), readiness::EMBEDDER)
+        .await?;
+    let parts = Parts::open(&loading.config, loading.role, &models, loading.readiness()).await?;
+    loading.warm_up(&parts).await?;
+    let others = loading.others(&parts, &models).await?;
+    loading.readiness().done(readiness::STORAGE);
+    if !loading.role.answers() {
+        return loading.serve(others);
+    }
+    let searching = loading.gateway(&parts, Err(generator::coming(&loading.config)));
+    loading.serve(others.clone().merge(searching))?;
+    let generator = loading.generator(&models).await;
+    loading.tell_generator(&generator);
+    loading.serve(others.merge(loading.gateway(&parts, generator)))
+}
+
+/// The trainer has no routes yet; its process answers probes.
+fn lore_trainer_routes() -> Router {
+    Router::new()
+}
+
+impl Loading {
+    fn readiness(&self) -> &Readiness {
+        &self.edge.readiness
+    }
+
+    fn serve(&self, services: Router) -> Result<(), Failure> {
+        self.switch.set(edge::app(services, self.edge.clone()));
+        Ok(())
+    }
+
+    fn helpers(&self) -> Vec<String> {
+        let models = &self.config.models;
+        let pdfium = self.role.ingests().then(|| models.pdfium.clone());
+        [models.onnxruntime.clone(), models.embedder.clone()]
+            .into_iter()
+            .chain(pdfium)
+            .collect()
+    }
+
+    /// Fetches what is not here yet. Without PDFium everything but PDF works, so its absence is told and borne.
+    async fn fetch(
+        &self,
+        models: &ModelStore,
+        names: &[String],
+        part: &'static str,
+    ) -> Result<(), Failure> {
+        for name in names {
+            self.readiness().tell(part, format!("({name})"));
+            match models.store().pull(name, &self.listener(part)).await {
+                Ok(_) => {}
+                Err(error) if *name == self.config.models.pdfium => {
+                    tracing::warn!(
+                        error = crate::exit::chain(&error),
+                        "PDF documents cannot be read"
+                    );
+                }
+                Err(error) => return Err(models::failure(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn listener(&self, part: &'static str) -> lore_models::Progress {
+        let readiness = self.readiness().clone();
+        let tell = move |event: &PullEvent| {
+            if let PullEvent::Downloaded {
+                model,
+                done,
+                total: Some(total),
+                ..
+            } = event
+            {
+                readiness.tell(
+                    part,
+                    format!("({model}: {} %)", done * 100 / (*total).max(1)),
+                );
+            }
+        };
+        match self.show {
+            Show::Bars => Fetching::default().listener(tell),
+            Show::Log => Arc::new(move |event| tell(&event)),
+        }
+    }
+
+    /// Loads the default embedder, so that the first question does not wait for it.
+    async fn warm_up(&self, parts: &Parts) -> Result<(), Failure> {
+        let name = &self.config.models.embedder;
+        self.readiness()
+            .tell(readiness::EMBEDDER, format!("({name} is being loaded)"));
+        let bar = self.spinner(&format!("loading {name}"));
+        let loaded = parts
+            .embedders
+            .get(name)
+            .await
+            .map_err(|error| Failure::of(&error));
+        drop(bar);
+        let info = loaded?.info().clone();
+        tracing::info!(
+            embedder = info.name,
+            dimensions = info.dimensions,
+            "embedder loaded"
+        );
+        self.readiness().done(readiness::EMBEDDER);
+        Ok(())
+    }
+
+    fn spinner(&self, what: &str) -> Option<crate::terminal::Progress> {
+        (self.show == Show::Bars).then(|| crate::terminal::Progress::spinner(what))
+    }
+
+    /// Every route that is not the gateway's own: served here, or passed on.
+    async fn others(&self, parts: &Parts, models: &ModelStore) -> Result<Router, Failure> {
+        if self.role.ingests() {
+            let service = parts::start_ingest(&self.config, parts, models).await?;
+            let router = Router::from(service.router());
+            self.running.ingests(service).await;
+            return Ok(router);
+        }
+        let services = &self.config.services;
+        if services.ingest_url.is_none() {
+            return Err(Failure::new("the gateway runs apart, but services.ingest_url is not set")
+                .hint("name the ingest service's address as configs/split.toml does, or run `lore serve` alone")
+                .exit(Exit::Config));
+        }
+        let proxy = lore_gateway::proxy(
+            services.ingest_url.as_deref(),
+            services.trainer_url.as_deref(),
+        );
+        proxy.map_err(|error| Failure::of(&error))
+    }
+
+    fn gateway(&self, parts: &Parts, generator: Result<Arc<dyn Generator>, NoGenerator>) -> Router {
+        let state: GatewayState = parts.gateway(&self.config, generator);
+        Router::from(lore_gateway::router(state))
+    }
+
+    async fn generator(&self, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+        let name = &self.config.models.generator;
+        if self.config.generator.backend == lore_config::Backend::Local {
+            let fetched = self
+                .fetch(models, std::slice::from_ref(name), readiness::GENERATOR)
+                .await;
+            fetched.map_err(|failure| generator::none(name, failure.message()))?;
+        }
+        self.readiness()
+            .tell(readiness::GENERATOR, format!("({name} is being loaded)"));
+        let _bar = self.spinner(&format!("loading {name}"));
+        generator::load(&self.config, models).await
+    }
+
+    fn tell_generator(&self, generator: &Result<Arc<dyn Generator>, NoGenerator>) {
+        match generator {
+            Ok(generator) => {
+                tracing::info!(model = generator.info().model, "generator loaded");
+                self.readiness().done(readiness::GENERATOR);
+            }
+            Err(none) => {
+                tracing::error!(
+                    model = none.model,
+                    reason = none.reason,
+                    "there is no generator; searching works"
+                );
+                self.readiness().fail(
+                    readiness::GENERATOR,
+                    format!("({}: {})", none.model, none.reason),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+use crate::exit::{Exit, Failure};
+use lore_config::{Backend, Config, Models};
+use lore_embed::{EmbedError, EmbedFiles, EmbedProfile, EmbedSettings, EmbedderRegistry};
+use lore_models::{
+    Catalogue, EmbedTraits, ModelEntry, ModelError, ModelFiles, Pooling, Role, Store, StoreSettings,
+};
+use std::path::PathBuf;
+
+/// The models on this machine, as the configuration wants them used.
+#[derive(Clone)]
+pub struct ModelStore {
+    store: Store,
+    settings: Models,
+}
+
+impl ModelStore {
+    /// The store with its catalogue; nothing is contacted.
+    pub fn open(settings: &Models) -> Result<Self, Failure> {
+        let catalogue = Catalogue::load(settings.catalogue.as_deref())
+            .map_err(|error| Failure::of(&error).exit(Exit::Config))?;
+        let offline = StoreSettings {
+            offline: settings.offline,
+            ..StoreSettings::default()
+        };
+        Ok(Self {
+            store: Store::new(&settings.dir, catalogue, offline),
+            settings: settings.clone(),
+        })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Every model that the configuration makes use of.
+    pub fn configured(&self, config: &Config) -> Vec<String> {
+        let local = matches!(config.generator.backend, Backend::Local);
+        let generator = local.then(|| self.settings.generator.clone());
+        self.helpers().into_iter().chain(generator).collect()
+    }
+
+    /// Every model that the configuration names, in use or not.
+    pub fn names_in_use(&self) -> Vec<String> {
+        self.helpers()
+            .into_iter()
+            .chain([self.settings.generator.clone()])
+            .collect()
+    }
+
+    /// The models beside the generator.
+    pub fn helpers(&self) -> Vec<String> {
+        let Models {
+            onnxruntime,
+            pdfium,
+            embedder,
+            reranker,
+            ..
+        } = &self.settings;
+        let named = [onnxruntime.clone(), pdfium.clone(), embedder.clone()];
+        named.into_iter().chain(reranker.clone()).collect()
+    }
+
+    /// The name of ONNX Runtime.
+    pub fn runtime_name(&self) -> String {
+        self.settings.onnxruntime.clone()
+    }
+
+    /// The PDFium library, where it is here.
+    pub fn pdfium(&self) -> Result<PathBuf, ModelError> {
+        self.library(&self.settings.pdfium)
+    }
+
+    fn library(&self, name: &str) -> Result<PathBuf, ModelError> {
+        let files = self.store.path(name)?;
+        let library = files.file(Role::Library).map(PathBuf::from);
+        library.ok_or_else(|| unusable(&files, "it holds no shared library"))
+    }
+
+    /// What the generator is loaded from: a GGUF file, or a folder of safetensors.
+    pub fn generator(&self) -> Result<PathBuf, ModelError> {
+        let files = self.store.path(&self.settings.generator)?;
+        Ok(files
+            .file(Role::Gguf)
+            .map_or_else(|| files.dir.clone(), PathBuf::from))
+    }
+
+    /// How an embedder, or a reranker, is loaded.
+    pub fn embed_settings(&self, name: &str) -> Result<EmbedSettings, EmbedError> {
+        let unavailable = |error: ModelError| EmbedError::unavailable(name, error);
+        let files = self.store.path(name).map_err(unavailable)?;
+        let runtime = self
+            .library(&self.settings.onnxruntime)
+            .map_err(unavailable)?;
+        let mut settings = EmbedSettings::new(EmbedFiles::find(name, &files.dir)?, runtime);
+        settings.threads = self.settings.threads.get();
+        settings.profile = files.entry.as_ref().map(profile).unwrap_or_default();
+        Ok(settings)
+    }
+
+    /// Every embedder by name, loaded when it is first asked for.
+    pub fn embedders(&self) -> EmbedderRegistry {
+        let models = self.clone();
+        EmbedderRegistry::new(move |name| models.embed_settings(name))
+    }
+}
+
+fn profile(entry: &ModelEntry) -> EmbedProfile {
+    let Some(EmbedTraits {
+        dimensions,
+        pooling,
+        query_prefix,
+        passage_prefix,
+    }) = &entry.embed
+    else {
+        return EmbedProfile::default();
+    };
+    EmbedProfile {
+        pooling: Some(match pooling {
+            Pooling::Mean => lore_embed::Pooling::Mean,
+            Pooling::Cls => lore_embed::Pooling::Cls,
+        }),
+        query_prefix: Some(query_prefix.clone()),
+        passage_prefix: Some(passage_prefix.clone()),
+        max_tokens: (entry.context > 0).then_some(entry.context),
+        dimensions: Some(*dimensions),
+    }
+}
+
+fn unusable(files: &ModelFiles, what: &str) -> ModelError {
+    ModelError::UserPath {
+        path: files.dir.clone(),
+        what: what.to_owned(),
+    }
+}
+
+/// A model error as the end of a command.
+pub fn failure(error: ModelError) -> Failure {
+    let failure = Failure::of(&error);
+    match error {
+        ModelError::Unknown { .. } | ModelError::NotPulled { .. } | ModelError::UserPath { .. } => {
+            failure.exit(Exit::NotFound)
+        }
+        _ => failure.hint("`lore doctor` checks what fetching needs"),
+    }
+}

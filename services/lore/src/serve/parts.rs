@@ -1,0 +1,201 @@
+use super::Role;
+use super::models::ModelStore;
+use super::readiness::{self, Readiness};
+use crate::exit::{Exit, Failure};
+use lore_catalog::Catalog;
+use lore_config::{Config, Dense};
+use lore_embed::EmbedderRegistry;
+use lore_gateway::{GatewayParts, GatewaySettings, GatewayState, NoGenerator};
+use lore_index::{
+    DenseIndex, EdgeDense, IndexError, LexicalReader, ServerDense, ServerSettings, TantivyReader,
+    TantivyWriter,
+};
+use lore_ingest::parse::{ParseSettings, ParserPool, PoolSettings, WorkerCommand};
+use lore_ingest::{IngestParts, IngestService, IngestSettings};
+use lore_model::Generator;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// How often a Qdrant server that does not answer is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The services that have to be stopped in good order.
+#[derive(Clone, Default)]
+pub struct Running {
+    ingest: Arc<Mutex<Option<IngestService>>>,
+}
+
+impl Running {
+    /// Documents are ingested from now on.
+    pub async fn ingests(&self, service: IngestService) {
+        *self.ingest.lock().await = Some(service);
+    }
+
+    /// Finishes what runs within `grace`, and hands the rest back.
+    pub async fn stop(&self, grace: Duration) {
+        if let Some(service) = self.ingest.lock().await.take() {
+            service.stop();
+            service.shutdown(grace).await;
+        }
+    }
+}
+
+/// What the services of one process share.
+#[derive(Clone)]
+pub struct Parts {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The vector side.
+    pub dense: Arc<dyn DenseIndex>,
+    /// The BM25 side, for reading.
+    pub lexical: Arc<dyn LexicalReader>,
+    /// Embedders by name.
+    pub embedders: EmbedderRegistry,
+}
+
+impl Parts {
+    /// Opens the catalog and both indexes.
+    pub async fn open(
+        config: &Config,
+        role: Role,
+        models: &ModelStore,
+        readiness: &Readiness,
+    ) -> Result<Self, Failure> {
+        let catalog = Catalog::open(&config.storage.catalog)
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        Ok(Self {
+            catalog,
+            dense: open_dense(config, role, readiness).await?,
+            lexical: Arc::new(TantivyReader::open(&config.storage.lexical)),
+            embedders: models.embedders(),
+        })
+    }
+
+    /// The gateway over these parts.
+    pub fn gateway(
+        &self,
+        config: &Config,
+        generator: Result<Arc<dyn Generator>, NoGenerator>,
+    ) -> GatewayState {
+        GatewayState::new(GatewayParts {
+            catalog: self.catalog.clone(),
+            dense: self.dense.clone(),
+            lexical: self.lexical.clone(),
+            embedders: self.embedders.clone(),
+            generator,
+            settings: GatewaySettings::from(config),
+        })
+    }
+}
+
+/// Starts ingesting.
+pub async fn start_ingest(
+    config: &Config,
+    parts: &Parts,
+    models: &ModelStore,
+) -> Result<IngestService, Failure> {
+    let folder = config.storage.lexical.clone();
+    let lexical = tokio::task::spawn_blocking(move || TantivyWriter::open(folder)).await;
+    let lexical = lexical
+        .map_err(|error| Failure::of(&error))?
+        .map_err(|error| Failure::of(&error))?;
+    let parts = IngestParts {
+        catalog: parts.catalog.clone(),
+        data_dir: config.storage.data_dir.clone(),
+        dense: parts.dense.clone(),
+        lexical: Arc::new(lexical),
+        embedders: parts.embedders.clone(),
+        parser: Arc::new(ParserPool::new(parser(config, models)?)),
+        settings: settings(config),
+    };
+    IngestService::start(parts)
+        .await
+        .map_err(|error| Failure::of(&error))
+}
+
+fn settings(config: &Config) -> IngestSettings {
+    IngestSettings {
+        default_embedder: config.models.embedder.clone(),
+        workers: config.ingest.workers.get(),
+        max_document: config.ingest.max_document.bytes(),
+        max_body: config.server.max_body.bytes(),
+        max_files: config.server.max_files_per_upload,
+        max_queue: config.ingest.max_queue as u64,
+        max_chunk_tokens: config.ingest.max_chunk_tokens,
+        overlap_tokens: config.ingest.overlap_tokens,
+        embed_batch: config.ingest.embed_batch,
+        ..IngestSettings::default()
+    }
+}
+
+/// Documents are parsed by children of this very program.
+fn parser(config: &Config, models: &ModelStore) -> Result<PoolSettings, Failure> {
+    let exe = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find this program's own file: {error}")))?;
+    let pdfium = models.pdfium();
+    if let Err(error) = &pdfium {
+        tracing::warn!(%error, "PDF documents cannot be read");
+    }
+    Ok(PoolSettings {
+        worker: WorkerCommand {
+            exe,
+            args: vec!["parse-worker".to_owned()],
+        },
+        workers: config.ingest.workers.get(),
+        timeout: config.ingest.parse_timeout,
+        memory: config.ingest.parse_memory.bytes(),
+        parse: ParseSettings {
+            pdfium: pdfium.ok(),
+            ..ParseSettings::default()
+        },
+    })
+}
+
+async fn open_dense(
+    config: &Config,
+    role: Role,
+    readiness: &Readiness,
+) -> Result<Arc<dyn DenseIndex>, Failure> {
+    match &config.dense {
+        Dense::Embedded { .. } if role != Role::All => Err(Failure::new(
+            "the embedded vector index belongs to one process, so services cannot run apart with it",
+        )
+        .hint("set dense.backend = \"server\" and dense.url, as configs/split.toml does, or run `lore serve` alone")
+        .exit(Exit::Config)),
+        Dense::Embedded { dir } => {
+            let dir = dir.clone();
+            let opened = tokio::task::spawn_blocking(move || EdgeDense::open(dir)).await;
+            let opened = opened.map_err(|error| Failure::of(&error))?;
+            Ok(Arc::new(opened.map_err(|error| Failure::of(&error))?))
+        }
+        Dense::Server { url, api_key } => {
+            let mut settings = ServerSettings::new(url);
+            settings.api_key = api_key.as_ref().map(|key| key.expose().to_owned());
+            connect(settings, readiness).await
+        }
+    }
+}
+
+/// Waits for a server that is not up yet, as it happens when all start together.
+async fn connect(
+    settings: ServerSettings,
+    readiness: &Readiness,
+) -> Result<Arc<dyn DenseIndex>, Failure> {
+    let mut said = false;
+    loop {
+        match ServerDense::connect(settings.clone()).await {
+            Ok(dense) => return Ok(Arc::new(dense)),
+            Err(error @ IndexError::Unreachable { .. }) => {
+                readiness.tell(readiness::STORAGE, format!("({error})"));
+                if !said {
+                    tracing::warn!(%error, "waiting for the Qdrant server");
+                }
+                said = true;
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(Failure::of(&error)),
+        }
+    }
+}
