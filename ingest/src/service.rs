@@ -139,7 +139,7 @@ impl Drop for IngestService {
 
 /// A name that no other process has or had.
 fn owner() -> String {
-    format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())
+    format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())
 }
 
 /// Takes the data folder for this process. The kernel gives the lock back however the process ends.

@@ -16,6 +16,9 @@ pub(crate) fn detect(bytes: &[u8], name: &str, declared_type: Option<&str>) -> R
     }
     let said = declared_type.and_then(from_declared).or_else(|| from_extension(name));
     match signature::find(bytes) {
+        Some(Found::Format(DocumentFormat::Docx)) if is_other_office(name) && said.is_none() && !signature::is_word(bytes) => {
+            return Err(unsupported("a damaged Office document", "open it in the program that made it and export it as PDF or .docx"));
+        }
         Some(Found::Format(format)) => return Ok(format),
         Some(Found::Encrypted(format)) if said.is_none_or(|said| said == format) && !is_other_office(name) => {
             return Err(ParseError::Encrypted { format });

@@ -1,7 +1,7 @@
 //! Bytes → text: byte order marks, declarations, UTF-16 and UTF-32 without a mark, then statistics.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 
 /// Bytes that the statistics look at.
 const SAMPLE: usize = 1 << 20;
@@ -31,6 +31,7 @@ impl Decoded {
 /// The text of `bytes`. `label` is the encoding that the document or its sender names, trusted only where it fits.
 pub(crate) fn decode(bytes: &[u8], label: Option<&str>) -> Decoded {
     marked(bytes)
+        .or_else(|| escaped(bytes))
         .or_else(|| wide(bytes))
         .or_else(|| utf8(bytes))
         .or_else(|| labelled(bytes, label))
@@ -47,6 +48,13 @@ fn marked(bytes: &[u8]) -> Option<Decoded> {
     }
     let (encoding, length) = Encoding::for_bom(bytes)?;
     bytes.get(length..).map(|rest| with(encoding, rest))
+}
+
+/// ISO-2022-JP, whose bytes are all ASCII: escape sequences switch its alphabets.
+fn escaped(bytes: &[u8]) -> Option<Decoded> {
+    let switches = bytes.windows(2).any(|pair| pair == b"\x1B$");
+    let decoded = (switches && bytes.is_ascii()).then(|| with(ISO_2022_JP, bytes))?;
+    (decoded.unreadable() == 0).then_some(decoded)
 }
 
 /// UTF-32 and UTF-16 without a mark.
@@ -120,7 +128,7 @@ fn labelled(bytes: &[u8], label: Option<&str>) -> Option<Decoded> {
 
 /// What the statistics of the bytes say; the label wins where it reads them with fewer faults.
 fn guessed(bytes: &[u8], label: Option<&str>) -> Decoded {
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
     detector.feed(sample, true);
     let guess = with(detector.guess(None, Utf8Detection::Allow), bytes);

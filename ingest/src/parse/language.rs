@@ -1,5 +1,6 @@
 //! The main language of a text.
 
+use std::collections::BTreeMap;
 use whatlang::{Detector, Lang, Script};
 
 /// Characters that are looked at: from the start, the middle and the end.
@@ -37,16 +38,20 @@ pub(crate) fn language(text: &str, declares: Option<&str>) -> Option<String> {
 
 /// The language whose small words a text in the Latin alphabet uses most, where it uses several, and clearly more than others'.
 fn common_words(sample: &str) -> Option<&'static str> {
-    let mut counts = [0_usize; COMMON_WORDS.len()];
+    let mut seen: [BTreeMap<String, usize>; COMMON_WORDS.len()] = Default::default();
     for word in sample.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
         let word = word.to_lowercase();
-        for (count, (_, words)) in counts.iter_mut().zip(COMMON_WORDS) {
-            *count += usize::from(words.contains(&word.as_str()));
+        for (seen, (_, words)) in seen.iter_mut().zip(COMMON_WORDS) {
+            if words.contains(&word.as_str()) {
+                *seen.entry(word.clone()).or_default() += 1;
+            }
         }
     }
-    let (best, most) = counts.iter().enumerate().max_by_key(|(place, count)| (**count, usize::MAX - place))?;
-    let second = counts.iter().enumerate().filter(|(place, _)| *place != best).map(|(_, count)| *count).max().unwrap_or(0);
-    (*most >= 2 && *most * 2 > second * 3).then(|| COMMON_WORDS.get(best)).flatten().map(|(language, _)| *language)
+    let count = |place: usize| seen.get(place).map_or(0, |seen| seen.values().sum::<usize>());
+    let best = (0..seen.len()).max_by_key(|place| (count(*place), usize::MAX - place))?;
+    let second = (0..seen.len()).filter(|place| *place != best).map(count).max().unwrap_or(0);
+    let several = seen.get(best).is_some_and(|seen| seen.len() >= 2);
+    (several && count(best) * 2 > second * 3).then(|| COMMON_WORDS.get(best)).flatten().map(|(language, _)| *language)
 }
 
 /// Small words that are frequent in a language and rare in its neighbours.

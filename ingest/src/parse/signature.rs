@@ -139,6 +139,11 @@ fn find_zip(bytes: &[u8]) -> Found {
     }
 }
 
+/// Whether a zip archive holds the parts of a Word document.
+pub(crate) fn is_word(bytes: &[u8]) -> bool {
+    names_in_zip(bytes).iter().any(|name| name.starts_with("word/"))
+}
+
 /// The names of the parts: from the archive's directory, or from the parts' own headers where that is damaged.
 fn names_in_zip(bytes: &[u8]) -> Vec<String> {
     let listed: Vec<String> = ZipArchive::new(Cursor::new(bytes))

@@ -38,7 +38,7 @@ pub enum Input {
     /// Several.
     Many(Vec<String>),
     /// Token numbers of another tokenizer, which mean nothing here.
-    Tokens(#[schema(value_type = Vec<Object>)] Vec<serde_json::Value>),
+    Tokens(Vec<serde_json::Value>),
 }
 
 /// How vectors are written.

@@ -119,7 +119,7 @@ impl Originals {
     /// # Errors
     /// [`CatalogError::File`].
     pub async fn writer(&self) -> Result<OriginalWriter, CatalogError> {
-        let path = self.partial().join(Uuid::new_v4().simple().to_string());
+        let path = self.partial().join(Uuid::now_v7().simple().to_string());
         let file = File::create_new(&path).await.map_err(file("make", &path))?;
         let partial = Partial(Some(path));
         Ok(OriginalWriter { file, partial, digest: Sha256::new(), bytes: 0, originals: self.clone() })

@@ -74,7 +74,7 @@ pub(crate) fn list(texts: &[String]) -> String {
 }
 
 /// A word of one of the enums below.
-pub(crate) trait Word: Sized {
+pub(crate) trait Word: Sized + 'static {
     /// Every one.
     const ALL: &'static [Self];
     /// The word that stands for it in a column; the same as in JSON.

@@ -12,12 +12,10 @@ use crate::nearest::nearest;
 use crate::{ConfigErrors, Problem};
 
 /// Variables that Lore reads elsewhere, so they are not settings.
-const OTHER_VARIABLES: [&str; 4] = [
-    "LORE_CONFIG",
-    "LORE_URL",
-    "LORE_COLLECTION",
-    "LORE_CATALOG_DIR",
-];
+const OTHER_VARIABLES: [&str; 3] = ["LORE_CONFIG", "LORE_URL", "LORE_COLLECTION"];
+
+/// Letters that a slip of the fingers changes.
+const TYPO: usize = 2;
 
 /// Who said a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,14 +121,12 @@ impl Layers {
         }
     }
 
-    /// Takes every `LORE_…` variable. One that is no setting is refused where it looks like a mistyped one and left alone
-    /// otherwise, because other programs may use the prefix.
+    /// Takes every `LORE_…` variable that is not empty. One that is no setting is refused where it looks like a mistyped
+    /// one and left alone otherwise, because other programs may use the prefix.
     pub(crate) fn merge_env(&mut self, env: &BTreeMap<String, String>) {
         let (short, long): (Vec<_>, Vec<_>) = env
             .iter()
-            .filter(|(name, _)| {
-                name.starts_with("LORE_") && !OTHER_VARIABLES.contains(&name.as_str())
-            })
+            .filter(|(name, value)| is_ours(name) && !value.is_empty())
             .partition(|(name, _)| find_short(name).is_some());
         for (name, value) in short.into_iter().chain(long) {
             self.merge_variable(name, value);
@@ -180,13 +176,22 @@ impl Layers {
     }
 }
 
+fn is_ours(variable: &str) -> bool {
+    variable.starts_with("LORE_") && !OTHER_VARIABLES.contains(&variable)
+}
+
 fn find_short(variable: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.short_variable == Some(variable))
 }
 
+/// A third of the name, at least [`TYPO`].
+fn third(name: &str) -> usize {
+    (name.chars().count() / 3).max(TYPO)
+}
+
 fn unknown_section(section: &str) -> Problem {
     let sections = KEYS.iter().map(|key| key.parts().0);
-    let remedy = match nearest(section, sections) {
+    let remedy = match nearest(section, third(section), sections) {
         Some(near) => format!("did you mean `[{near}]`?"),
         None => "remove it; configs/lore.toml lists every section".to_owned(),
     };
@@ -194,7 +199,7 @@ fn unknown_section(section: &str) -> Problem {
 }
 
 fn unknown_key(name: &str) -> Problem {
-    let remedy = match nearest(name, KEYS.iter().map(|key| key.name)) {
+    let remedy = match nearest(name, third(name), KEYS.iter().map(|key| key.name)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "remove it; configs/lore.toml lists every key".to_owned(),
     };
@@ -204,7 +209,7 @@ fn unknown_key(name: &str) -> Problem {
 fn unknown_variable(name: &str) -> Option<Problem> {
     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let short = KEYS.iter().filter_map(|key| key.short_variable);
-    let near = nearest(name, known.iter().map(String::as_str).chain(short))?;
+    let near = nearest(name, TYPO, known.iter().map(String::as_str).chain(short))?;
     Some(Problem::new(
         name,
         "is not a setting",

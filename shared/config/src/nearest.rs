@@ -1,11 +1,11 @@
 //! The known name nearest to a mistyped one.
 
-/// The candidate within a third of `name`'s length (at least 2 edits), or nothing.
+/// The candidate that is fewest edits away from `name`, at most `limit`, or nothing.
 pub(crate) fn nearest<'a>(
     name: &str,
+    limit: usize,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(2);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)

@@ -42,7 +42,7 @@ impl KnownVectors {
     pub(crate) fn minimum(&self, precision: Precision) -> f32 {
         match precision {
             Precision::Float32 => 0.9999,
-            Precision::Int8 => 0.98,
+            Precision::Int8 => 0.9,
         }
     }
 }

@@ -9,6 +9,7 @@ mod edge;
 mod error;
 mod folder;
 mod lexical;
+mod order;
 mod payload;
 mod server;
 mod side;

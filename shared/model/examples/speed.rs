@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     println!("open      {:.2} s", start.elapsed().as_secs_f32());
     let tokenizer = Tokenizer::load(&source)?;
     println!("tokenizer {:.2} s", start.elapsed().as_secs_f32());
-    let decoder = Decoder::load(&source, Some(8192), &Device::Cpu)?;
+    let decoder = Decoder::load(&source, Some(8192), 0, &Device::Cpu)?;
     println!("load      {:.2} s, weights {} MB", start.elapsed().as_secs_f32(), decoder.size_in_bytes() >> 20);
     drop(source);
     measure(&decoder, prompt, new)?;
@@ -34,18 +34,32 @@ fn measure(decoder: &Decoder, prompt: usize, new: usize) -> Result<()> {
     let vocabulary = u32::try_from(decoder.settings().vocab_size)?;
     let tokens: Vec<u32> = (0..u32::try_from(prompt)?).map(|index| index * 7919 % vocabulary).collect();
     let mut cache = decoder.new_cache()?;
-    let start = Instant::now();
+    let (start, processor) = (Instant::now(), processor_seconds());
     for piece in tokens.chunks(512) {
         decoder.forward(&mut [Segment { tokens: piece, cache: &mut cache, adapter: None }], Wanted::Last, Products::Float)?;
     }
-    println!("prefill   {:.1} tokens/s ({prompt} tokens)", prompt as f32 / start.elapsed().as_secs_f32());
-    let start = Instant::now();
+    report("prefill", prompt, start, processor);
+    let (start, processor) = (Instant::now(), processor_seconds());
     for index in 0..new {
         let token = [u32::try_from(index)? * 31 % vocabulary];
         decoder.forward(&mut [Segment { tokens: &token, cache: &mut cache, adapter: None }], Wanted::Last, Products::Integers)?;
     }
-    println!("decode    {:.1} tokens/s ({new} tokens)", new as f32 / start.elapsed().as_secs_f32());
+    report("decode", new, start, processor);
     Ok(())
+}
+
+/// Tokens a second, and for machines that are busy with other things: tokens a second of processor time.
+fn report(phase: &str, tokens: usize, start: Instant, processor: f32) {
+    let (seconds, busy) = (start.elapsed().as_secs_f32(), processor_seconds() - processor);
+    println!("{phase:9} {:.1} tokens/s ({tokens} tokens), {:.1} tokens a processor second", tokens as f32 / seconds, tokens as f32 / busy);
+}
+
+/// Processor time of this process; Linux counts it in hundredths of a second.
+fn processor_seconds() -> f32 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f32>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn memory() {

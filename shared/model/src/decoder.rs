@@ -21,6 +21,7 @@ use crate::weights::{Matrix, Source};
 use candle_core::{Device, Tensor};
 use layer::Pass;
 use rotary::Rotary;
+use std::sync::Arc;
 
 /// A loaded base model. It never changes; cloning it copies handles, not weights.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub struct Decoder {
     pub(crate) norm: Tensor,
     pub(crate) head: Linear,
     rotaries: Vec<Rotary>,
+    threads: Arc<rayon::ThreadPool>,
 }
 
 /// New tokens of one sequence, its cache, and the adapter to compute them with.
@@ -64,11 +66,12 @@ pub enum Products {
 }
 
 impl Decoder {
-    /// Loads a model for contexts up to `context_length` tokens (`None`: the model's own).
+    /// Loads a model for contexts up to `context_length` tokens (`None`: the model's own), to be computed on `threads`
+    /// threads (0: one a physical core).
     ///
     /// # Errors
     /// Names the tensor that is missing or has another shape than the configuration says.
-    pub fn load(source: &Source, context_length: Option<usize>, device: &Device) -> Result<Self> {
+    pub fn load(source: &Source, context_length: Option<usize>, threads: usize, device: &Device) -> Result<Self> {
         let settings = source.settings()?;
         let context_length = context_length.unwrap_or(usize::MAX).min(settings.max_position_embeddings);
         let hidden = settings.hidden_size;
@@ -84,6 +87,7 @@ impl Decoder {
             norm: layer::load_norm(source, &settings, "model.norm.weight", hidden, device)?,
             head,
             rotaries: settings.ropes.iter().map(rotary).collect::<Result<_>>()?,
+            threads: thread_pool(threads)?,
             layers,
             settings,
         })
@@ -148,6 +152,12 @@ impl Decoder {
     /// # Errors
     /// A segment without tokens, a token outside the vocabulary, a context that is full.
     pub fn forward(&self, segments: &mut [Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+        // On a thread of the pool: the loops below then share its threads without a hand-over each.
+        let threads = Arc::clone(&self.threads);
+        threads.install(|| self.compute(segments, wanted, products))
+    }
+
+    fn compute(&self, segments: &mut [Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
         let hidden = self.hidden(segments, products)?;
         let rows = match wanted {
             Wanted::All => hidden,
@@ -172,6 +182,47 @@ impl Decoder {
             segment.cache.commit(segment.tokens);
         }
         Ok(x)
+    }
+
+    /// Hugging Face's `hidden_states` of one sequence: the embeddings, the residual stream after each layer, and as the
+    /// last one that of the last layer after the final norm. Each is (tokens, hidden).
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub fn hidden_states(&self, tokens: &[u32], adapter: Option<&Adapter>) -> Result<Vec<Tensor>> {
+        let mut cache = self.new_cache()?;
+        cache.reserve(tokens.len())?;
+        let segment = Segment { tokens, cache: &mut cache, adapter };
+        let pass = self.pass(std::slice::from_ref(&segment), Products::Float)?;
+        let mut states = vec![self.embed(tokens)?];
+        for layer in &self.layers {
+            let x = layer.infer(&states[states.len() - 1], &pass, &mut [&mut *segment.cache])?;
+            states.push(x);
+        }
+        if let Some(last) = states.last_mut() {
+            *last = candle_nn::ops::rms_norm(last, &self.norm, self.settings.rms_norm_eps as f32)?;
+        }
+        Ok(states)
+    }
+
+    /// Logits of rows of equal length, as Hugging Face's `model(input_ids)` gives them, in float32.
+    ///
+    /// # Shapes
+    /// `ids` holds rows of one length; the result is (rows, tokens, vocabulary).
+    ///
+    /// # Errors
+    /// Rows of several lengths or none; as [`Decoder::forward`].
+    pub fn all_logits(&self, ids: &[Vec<u32>], adapter: Option<&Adapter>) -> Result<Tensor> {
+        let length = ids.first().map_or(0, Vec::len);
+        if length == 0 || ids.iter().any(|row| row.len() != length) {
+            return Err(ModelError::Invalid("the rows of ids must have one length of at least 1".to_owned()));
+        }
+        let mut rows = Vec::with_capacity(ids.len());
+        for tokens in ids {
+            let mut cache = self.new_cache()?;
+            rows.push(self.forward(&mut [Segment { tokens, cache: &mut cache, adapter }], Wanted::All, Products::Float)?);
+        }
+        Ok(Tensor::stack(&rows, 0)?)
     }
 
     fn pass<'a>(&self, segments: &[Segment<'a>], products: Products) -> Result<Pass<'a>> {
@@ -204,7 +255,7 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= self.settings.vocab_size) {
             return Err(ModelError::Invalid(format!("token {token} is not in the vocabulary of {}", self.settings.vocab_size)));
         }
-        let rows = self.embedding.rows(&Tensor::new(tokens, &self.device)?)?;
+        let rows = self.embedding.rows(tokens)?;
         match self.settings.embedding_scale {
             Some(scale) => Ok((rows * scale)?),
             None => Ok(rows),
@@ -223,6 +274,12 @@ impl Decoder {
         let pass = Pass { segments: ranges, adapters: segments.iter().map(|segment| segment.adapter).collect(), angles: Vec::new(), integers };
         pass.linear(&self.head, normed)
     }
+}
+
+fn thread_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+    let threads = if threads == 0 { candle_core::utils::get_num_threads() } else { threads };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("lore-model-{index}")).build();
+    pool.map(Arc::new).map_err(|error| ModelError::Invalid(format!("the model's threads cannot be started: {error}")))
 }
 
 fn joined_tokens(segments: &[Segment<'_>]) -> Vec<u32> {

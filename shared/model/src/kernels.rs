@@ -4,11 +4,13 @@
 
 mod attention;
 mod gate;
+mod integers;
 mod math;
 mod softmax;
 
 pub(crate) use attention::{Heads, Query, attend};
 pub(crate) use gate::Gated;
+pub(crate) use integers::{IntegerRows, PackedRows, has_kernel, products};
 pub(crate) use softmax::{MaskedSoftmax, visible};
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};

@@ -3,11 +3,14 @@
 mod dequantise;
 mod gguf;
 mod matrix;
+mod packed;
 mod safetensors;
 
 pub use gguf::GgufFile;
 pub use matrix::{FrozenLinear, Matrix};
+pub use packed::Packed;
 pub use safetensors::{SafetensorsFolder, read_safetensors, write_safetensors};
+pub(crate) use safetensors::write_whole;
 
 use crate::error::{ModelError, Result};
 use crate::settings::Settings;

@@ -120,7 +120,7 @@ pub struct ModelEntry {
 pub struct FileEntry {
     /// What it is to the model.
     pub role: Role,
-    /// Its name in the model's folder.
+    /// Its name in the model's folder; one `*` in the name of a derived file stands for any text.
     pub name: String,
     /// Lower-case hex. May be missing only where every source is a model hub: the hash of the first pull is then recorded
     /// and holds from there on.

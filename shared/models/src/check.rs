@@ -43,7 +43,8 @@ pub(crate) fn wrong(origin: &Path, model: &str, what: &str) -> CatalogueError {
 }
 
 fn file_fault(file: &FileEntry) -> Option<&'static str> {
-    if !is_plain_name(&file.name) {
+    let wildcards = usize::from(file.derived);
+    if !is_plain_name(&file.name.replacen('*', "", wildcards)) {
         return Some("its name must be a plain file name");
     }
     if file.derived {

@@ -150,6 +150,9 @@ pub enum SourceError {
     /// The hub cannot be reached or went silent.
     #[error("the model hub does not answer ({0})")]
     HubSilent(String),
+    /// The hub did not answer a moment ago, so it was not asked again.
+    #[error("the model hub did not answer a moment ago")]
+    HubSkipped,
     /// The hub answered with an error.
     #[error("the model hub refuses ({0})")]
     Hub(String),

@@ -41,7 +41,7 @@ pub enum PullEvent {
         /// Bytes in all, where known.
         total: Option<u64>,
     },
-    /// A source failed; the next one is tried.
+    /// A source failed; the next one is tried. A hub that does not answer is reported once, not for every file.
     Failed {
         /// The model.
         model: String,
@@ -111,7 +111,7 @@ impl FileEvents {
     }
 
     pub(crate) fn failed(&self, source: &str, reason: &str) {
-        tracing::warn!(
+        tracing::info!(
             model = self.model,
             file = self.file,
             source,

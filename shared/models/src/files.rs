@@ -13,40 +13,25 @@ pub struct ModelFiles {
     pub task: Task,
     /// The architecture, from the catalogue, `config.json` or, empty, from inside the GGUF file.
     pub architecture: String,
-    /// The folder that holds the files; derived files go there too.
+    /// The folder that holds the files.
     pub dir: PathBuf,
     /// The catalogue's entry; none for a user's own path.
     pub entry: Option<ModelEntry>,
     pub(crate) files: Vec<(Role, PathBuf)>,
-    pub(crate) derived: Vec<(Role, PathBuf)>,
 }
 
 impl ModelFiles {
-    /// The file with this role; for a derived file only once it has been made.
+    /// The file with this role. An ONNX graph that `lore-embed` makes from weights is not among them: it knows its own.
     pub fn file(&self, role: Role) -> Option<&Path> {
-        let is_role = |(found, _): &&(Role, PathBuf)| *found == role;
-        let derived = self.derived.iter().filter(|(_, path)| path.is_file());
-        self.files
-            .iter()
-            .find(is_role)
-            .or_else(|| derived.into_iter().find(is_role))
-            .map(|(_, path)| path.as_path())
-    }
-
-    /// Where the derived file with this role belongs, whether or not it has been made.
-    pub fn derived(&self, role: Role) -> Option<&Path> {
-        self.derived
-            .iter()
+        self.files()
             .find(|(found, _)| *found == role)
-            .map(|(_, path)| path.as_path())
+            .map(|(_, path)| path)
     }
 
-    /// Every file that is here, with its role.
+    /// Every file with its role.
     pub fn files(&self) -> impl Iterator<Item = (Role, &Path)> {
-        let derived = self.derived.iter().filter(|(_, path)| path.is_file());
         self.files
             .iter()
-            .chain(derived)
             .map(|(role, path)| (*role, path.as_path()))
     }
 }

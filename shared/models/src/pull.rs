@@ -2,7 +2,7 @@
 
 use crate::catalogue::FileEntry;
 use crate::disk;
-use crate::error::{Attempt, ModelError, store_io};
+use crate::error::{Attempt, ModelError, SourceError, store_io};
 use crate::event::{FileEvents, Progress};
 use crate::files::ModelFiles;
 use crate::lock::PullLock;
@@ -93,7 +93,9 @@ impl Store {
             match self.sources.fetch(&fetch, source).await {
                 Ok(measured) => return finish(place, file, &measured, &events),
                 Err(error) => {
-                    events.failed(&words, &error.to_string());
+                    if !matches!(error, SourceError::HubSkipped) {
+                        events.failed(&words, &error.to_string());
+                    }
                     attempts.push(Attempt {
                         source: words,
                         error,

@@ -205,10 +205,6 @@ pub(crate) fn files(place: &Place) -> ModelFiles {
             .fetched()
             .map(|file| (file.role, place.path(file)))
             .collect(),
-        derived: place
-            .derived()
-            .map(|file| (file.role, place.path(file)))
-            .collect(),
         entry: Some(place.entry.clone()),
     }
 }

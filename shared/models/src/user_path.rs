@@ -108,13 +108,7 @@ fn folder(name: &str, dir: &Path) -> Result<ModelFiles, ModelError> {
         return Err(unusable(dir, "it has weights but no tokenizer.json"));
     }
     let (task, architecture) = read_config(dir)?;
-    let derive = !has(Role::Onnx) && task == Task::Embed;
-    let mut model = own(name, dir, task, architecture, files);
-    model.derived = derive
-        .then(|| (Role::Onnx, dir.join("model.onnx")))
-        .into_iter()
-        .collect();
-    Ok(model)
+    Ok(own(name, dir, task, architecture, files))
 }
 
 fn known_files(dir: &Path) -> Vec<(Role, PathBuf)> {
@@ -185,6 +179,5 @@ fn own(
         dir: dir.to_owned(),
         entry: None,
         files,
-        derived: Vec::new(),
     }
 }

@@ -131,7 +131,7 @@ fn verify(place: &Place, progress: &Progress) -> Verification {
     });
     let derived = place
         .derived()
-        .map(|file| (file.name.clone(), derived(&place.path(file))));
+        .map(|file| (file.name.clone(), derived(&place.dir, &file.name)));
     Verification {
         model: model.clone(),
         dir: place.dir.clone(),
@@ -148,8 +148,21 @@ fn pinned(file: &crate::FileEntry, recorded: &Recorded) -> Expected {
     inline.unwrap_or_else(|| expected(file, recorded))
 }
 
-fn derived(path: &Path) -> FileState {
-    if path.is_file() {
+fn derived(dir: &Path, name: &str) -> FileState {
+    let (front, back) = name.split_once('*').unwrap_or((name, ""));
+    let names = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    let matches = |name: &str| {
+        name.strip_prefix(front)
+            .is_some_and(|rest| rest.ends_with(back))
+    };
+    if names
+        .into_iter()
+        .any(|found| found.to_str().is_some_and(matches))
+    {
         FileState::Made
     } else {
         FileState::MadeAtFirstUse

@@ -141,7 +141,7 @@ impl Evidence {
         let mut seen = HashSet::new();
         let mut shares = Shares::default();
         for term in claim.terms.iter().filter(|term| term.is_content() && seen.insert(term.text.as_str())) {
-            shares.add(term.kind, term.weight * self.rarity(&term.text), passage.credit(&quote, &term.text));
+            shares.add(term.kind, term.weight * self.rarity(&term.text), passage.credit(&quote, term));
         }
         shares.coverage()
     }
@@ -165,12 +165,13 @@ impl Indexed {
         Self { heading: texts(&terms(&heading)).into_iter().collect(), all, sentences }
     }
 
-    fn credit(&self, quote: &HashSet<&str>, term: &str) -> f32 {
-        if quote.contains(term) {
+    /// What a claim's term counts. A number has to stand in the quote itself: elsewhere it counts something else.
+    fn credit(&self, quote: &HashSet<&str>, term: &Term) -> f32 {
+        if quote.contains(term.text.as_str()) {
             1.0
-        } else if self.heading.contains(term) {
+        } else if self.heading.contains(&term.text) {
             IN_HEADING
-        } else if self.all.contains(term) {
+        } else if self.all.contains(&term.text) && term.kind != Kind::Number {
             IN_PASSAGE
         } else {
             0.0

@@ -62,6 +62,7 @@ where
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};

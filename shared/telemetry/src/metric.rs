@@ -64,6 +64,7 @@ fn builder() -> Result<PrometheusBuilder, TelemetryError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::names;

@@ -1,6 +1,6 @@
 //! XML parts as small trees: names made independent of prefixes and of the strict dialect, entities never expanded.
 
-use quick_xml::NsReader;
+use quick_xml::{NsReader, XmlVersion};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
@@ -105,7 +105,8 @@ pub(crate) fn read(xml: &str, max_depth: usize) -> Part {
             Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(error) => {
-                builder.damage = Some(format!("it breaks off at byte {}: {error}", reader.error_position()));
+                let reason = || format!("it breaks off at byte {}: {error}", reader.error_position());
+                builder.damage.get_or_insert_with(reason);
                 break;
             }
         }
@@ -194,11 +195,12 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Element {
         ResolveResult::Unbound => local.to_owned(),
         ResolveResult::Unknown(prefix) => format!("{prefix}:{local}"),
     };
-    let attributes = start.attributes().with_checks(false).flatten().map(|attribute| {
+    let mut raw = start.attributes();
+    let attributes = raw.with_checks(false).flatten().map(|attribute| {
         let key: &str = attribute.key.as_ref();
         let local = attribute.key.local_name();
         let key = if key.starts_with("r:") { key.to_owned() } else { local.as_ref().to_owned() };
-        let value = attribute.unescape_value().map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
+        let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
         (key, value)
     });
     Element { name, attributes: attributes.collect(), children: Vec::new() }
@@ -207,11 +209,14 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Element {
 /// The usual prefix of a namespace, the same for the transitional and the strict dialect.
 fn prefix(uri: &str) -> &'static str {
     let known = [
+        ("wordprocessingml/2006/main", "w"),
         ("wordprocessingml/main", "w"),
         ("/wordprocessingDrawing", "wp"),
         ("/wordprocessingShape", "wps"),
         ("/wordprocessingGroup", "wpg"),
+        ("drawingml/2006/main", "a"),
         ("drawingml/main", "a"),
+        ("drawingml/2006/diagram", "dgm"),
         ("drawingml/diagram", "dgm"),
         ("markup-compatibility", "mc"),
         ("officeDocument/2006/math", "m"),

@@ -105,13 +105,13 @@ fn two_columns(lines: &[Line]) -> usize {
     let mut count = 0;
     for line in lines {
         let [left, right] = line.cells.as_slice() else { break };
-        left_end = left_end.max(left.x1);
-        right_start = right_start.min(right.x0);
+        left_end = left_end.max(left.x1());
+        right_start = right_start.min(right.x0());
         if left_end >= right_start {
             break;
         }
         count += 1;
-        long += usize::from(is_long(&left.text) && is_long(&right.text));
+        long += usize::from(is_long(&left.text()) && is_long(&right.text()));
     }
     if long * 3 >= count * 2 { count } else { 0 }
 }

@@ -1,5 +1,6 @@
 use super::block::{Kind, Piece};
 use super::column;
+use super::flow;
 use super::furniture;
 use super::glyph;
 use super::heading;
@@ -7,7 +8,7 @@ use super::hyphen::Words;
 use super::library::pdfium;
 use super::line::{Line, is_wide, lines};
 use super::outline;
-use super::paragraph::{ends_sentence, pieces};
+use super::paragraph::pieces;
 use crate::parse::Read;
 use crate::parse::blocks::{Block, Composed, Composer};
 use crate::parse::error::ParseError;
@@ -73,7 +74,8 @@ impl Found {
 
     fn page(&mut self, document: &PdfDocument<'_>, number: usize) {
         let page = i32::try_from(number).map_err(|_| PdfiumError::PageIndexOutOfBounds).and_then(|index| document.pages().get(index));
-        let glyphs = page.as_ref().ok().and_then(|page| page.text().ok()).map(|text| glyph::read(&text));
+        let visible = page.as_ref().ok().and_then(|page| page.boundaries().bounding().ok()).map(|boundary| boundary.bounds);
+        let glyphs = page.as_ref().ok().and_then(|page| page.text().ok()).map(|text| glyph::read(&text, visible));
         let Some(glyphs) = glyphs else {
             self.unreadable.push(number + 1);
             self.pages.push(Vec::new());
@@ -92,9 +94,10 @@ impl Found {
         self.pages.iter().flatten().for_each(|line| words.note(&line.text()));
         let mut found = Vec::new();
         for (number, (page, sideways)) in self.pages.iter().zip(&self.sideways).enumerate() {
-            found.extend(pieces(&column::ordered(page.clone()), number, &words));
-            found.extend(pieces(sideways, number, &words));
+            let main = pieces(&column::ordered(page.clone()), number, &words);
+            found.extend(flow::after(main, pieces(sideways, number, &words)));
         }
+        let mut found = flow::reunited(found, &words);
         heading::mark(&mut found, &outline::read(document));
         found
     }
@@ -104,8 +107,8 @@ impl Found {
         if pages == 0 || self.unreadable.len() == pages {
             return ParseError::Malformed { format, reason: "it has no page that can be read".to_owned() };
         }
-        let which = if pages == 1 { "its page has".to_owned() } else { format!("none of its {pages} pages has") };
-        ParseError::NoText { format, detail: format!("{which} a text layer{}; it is a scan or holds only pictures", if pages == 1 { " that can be read" } else { "" }) }
+        let which = if pages == 1 { "its page has no text".to_owned() } else { format!("none of its {pages} pages has text") };
+        ParseError::NoText { format, detail: format!("{which} that can be read, so it is blank, a scan or pictures only") }
     }
 
     fn warnings(&self, document: &PdfDocument<'_>) -> Vec<String> {
@@ -154,7 +157,7 @@ fn compose(pieces: &[Piece], pages: usize, max_text: usize) -> Result<Composed, 
             composer.page();
             page += 1;
         }
-        match before.filter(|before| turned && goes_on(before, piece)) {
+        match before.filter(|before| turned && flow::goes_on(before, piece)) {
             Some(before) => go_on(&mut composer, before, piece)?,
             None => composer.push(block(piece))?,
         }
@@ -162,14 +165,6 @@ fn compose(pieces: &[Piece], pages: usize, max_text: usize) -> Result<Composed, 
     }
     (page..pages).for_each(|_| composer.page());
     Ok(composer.finish())
-}
-
-/// Whether `piece`, the first of its page, goes on with the last of the page before.
-fn goes_on(before: &Piece, piece: &Piece) -> bool {
-    let (Kind::Text(first) | Kind::Item(_, first), Kind::Text(second)) = (&before.kind, &piece.kind) else { return false };
-    let same_look = (before.size - piece.size).abs() < 0.08 * piece.size && before.bold == piece.bold;
-    let starts_inside = second.chars().next().is_some_and(|c| c.is_lowercase() || is_wide(c));
-    same_look && starts_inside && !ends_sentence(first)
 }
 
 fn go_on(composer: &mut Composer, before: &Piece, piece: &Piece) -> Result<(), ParseError> {

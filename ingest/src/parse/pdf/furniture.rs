@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Lines from the top and from the bottom that can be furniture.
 const DEPTH: usize = 3;
 /// Pages before and after on which a line must come again.
-const REACH: usize = 4;
+const REACH: usize = 6;
 /// Points by which its place may differ.
 const SHIFT: f32 = 8.0;
 
@@ -73,16 +73,21 @@ fn is_own_number(edge: &Edge, pages: &[Vec<Line>]) -> bool {
     pages.len() > 1 && text.trim_matches(|c: char| !c.is_alphanumeric()) == (edge.page + 1).to_string()
 }
 
-/// The words of a line with every number made the same.
+/// The words of a line with every number made the same, Roman ones included.
 fn words(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.to_lowercase().chars() {
-        let c = if c.is_numeric() { '#' } else { c };
-        if !(c == '#' && out.ends_with('#')) {
-            out.push(c);
+    let is_roman = |word: &str| word.chars().all(|c| matches!(c, 'i' | 'v' | 'x' | 'l'));
+    let plain = |word: &str| {
+        let mut out = String::new();
+        for c in word.chars() {
+            let c = if c.is_numeric() { '#' } else { c };
+            if !(c == '#' && out.ends_with('#')) {
+                out.push(c);
+            }
         }
-    }
-    out.trim().to_owned()
+        out
+    };
+    let text = text.to_lowercase();
+    text.split_whitespace().map(|word| if is_roman(word) { "#".to_owned() } else { plain(word) }).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a line says nothing but the number of the page, in words: `page # of #`, `第#页`.
@@ -94,10 +99,10 @@ fn is_page_word(words: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::pdf::line::Cell;
+    use crate::parse::pdf::line::{Cell, Word};
 
     fn line(text: &str, y: f32) -> Line {
-        let cells = vec![Cell { text: text.to_owned(), x0: 0.0, x1: 100.0 }];
+        let cells = vec![Cell { words: vec![Word { text: text.to_owned(), x0: 0.0, x1: 100.0 }] }];
         Line { cells, y0: y, y1: y + 10.0, size: 10.0, bold: false, mono: false }
     }
 
@@ -106,7 +111,7 @@ mod tests {
         let mut pages: Vec<Vec<Line>> = (1..=4)
             .map(|page| {
                 let mut lines = vec![line("Staff handbook 2024", 780.0)];
-                lines.extend((0..8).map(|row| line(&format!("body {page} {}", "x".repeat(row)), 700.0 - 20.0 * row as f32)));
+                lines.extend((0..8).map(|row| line(&format!("body {} {row}", "x".repeat(page)), 700.0 - 20.0 * row as f32)));
                 lines.push(line(&format!("Page {page} of 4"), 20.0));
                 lines
             })

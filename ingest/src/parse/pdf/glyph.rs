@@ -1,6 +1,6 @@
 //! The characters of a page with their places, turned so that most of the text runs from left to right.
 
-use pdfium_render::prelude::{PdfPageText, PdfPageTextChar};
+use pdfium_render::prelude::{PdfPageText, PdfPageTextChar, PdfRect};
 
 /// A character and its box in points; y grows upwards.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,8 +28,8 @@ pub(crate) struct PageGlyphs {
     pub(crate) unmapped: usize,
 }
 
-/// Reads the characters of a page.
-pub(crate) fn read(text: &PdfPageText<'_>) -> PageGlyphs {
+/// Reads the characters of a page that lie in its `visible` part.
+pub(crate) fn read(text: &PdfPageText<'_>, visible: Option<PdfRect>) -> PageGlyphs {
     let mut glyphs: Vec<Glyph> = Vec::new();
     let mut unmapped = 0;
     let mut high = None;
@@ -37,13 +37,42 @@ pub(crate) fn read(text: &PdfPageText<'_>) -> PageGlyphs {
         match decoded(char.unicode_value(), &mut high) {
             Decoded::Character(c) => {
                 let before = glyphs.last().copied();
-                glyphs.push(glyph(&char, c, before));
+                let glyph = glyph(&char, c, before);
+                glyphs.push(glyph);
             }
             Decoded::Nothing => {}
             Decoded::Unmapped => unmapped += 1,
         }
     }
+    let is_shown = |glyph: &Glyph| glyph.c == '\n' || visible.is_none_or(|visible| is_inside(glyph, &visible));
+    // A page whose visible part holds no text at all has a wrong box rather than hidden text.
+    if glyphs.iter().any(|glyph| !glyph.c.is_whitespace() && is_shown(glyph)) {
+        glyphs.retain(is_shown);
+    }
+    order_ligatures(&mut glyphs);
     PageGlyphs { runs: by_direction(&glyphs), unmapped }
+}
+
+/// Whether the middle of a glyph lies in `visible`, give or take a point.
+fn is_inside(glyph: &Glyph, visible: &PdfRect) -> bool {
+    let (x, y) = (f32::midpoint(glyph.x0, glyph.x1), f32::midpoint(glyph.y0, glyph.y1));
+    (visible.left().value - 1.0..visible.right().value + 1.0).contains(&x) && (visible.bottom().value - 1.0..visible.top().value + 1.0).contains(&y)
+}
+
+/// Puts the letters of an Arabic ligature in order: PDFium turns what runs from right to left around, these letters included,
+/// which share one box.
+fn order_ligatures(glyphs: &mut [Glyph]) {
+    let is_alef = |c: char| matches!(c, '\u{622}' | '\u{623}' | '\u{625}' | '\u{627}');
+    for place in 1..glyphs.len() {
+        let (head, tail) = glyphs.split_at_mut(place);
+        if let (Some(first), Some(second)) = (head.last_mut(), tail.first_mut())
+            && is_alef(first.c)
+            && second.c == '\u{644}'
+            && (first.x0 - second.x0).abs() < 0.1
+        {
+            std::mem::swap(&mut first.c, &mut second.c);
+        }
+    }
 }
 
 enum Decoded {

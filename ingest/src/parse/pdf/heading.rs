@@ -10,21 +10,70 @@ use std::collections::HashMap;
 const LONGEST: usize = 200;
 /// How much larger than the text a heading is.
 const LARGER: f32 = 1.12;
-/// Sizes of headings that are told apart.
-const LEVELS: usize = 4;
+/// Levels that a heading can have.
+const LEVELS: u8 = 6;
+/// Numbered headings that it takes to trust the numbers.
+const ENOUGH_NUMBERS: usize = 3;
 
 /// Makes headings of the pieces that look like it; `outline` holds the bookmarks.
 pub(crate) fn mark(pieces: &mut [Piece], outline: &HashMap<String, Vec<(u8, Option<usize>)>>) {
     let Some(body) = body_size(pieces) else { return };
-    let sizes = heading_sizes(pieces, body);
     let named: Vec<Option<u8>> = pieces.iter().map(|piece| bookmarked(piece, outline)).collect();
     // Where bookmarks name the headings, short bold lines are none.
     let is_named = named.iter().flatten().count() >= 3;
-    for (piece, named) in pieces.iter_mut().zip(named) {
-        let level = named.or_else(|| level_of(piece, body, &sizes, is_named));
+    let levels = Levels::of(pieces, body);
+    let over_table: Vec<bool> = (1..=pieces.len()).map(|next| matches!(pieces.get(next).map(|piece| &piece.kind), Some(Kind::Row { .. }))).collect();
+    for ((piece, named), over_table) in pieces.iter_mut().zip(named).zip(over_table) {
+        let is_large = piece.size > body * LARGER;
+        let is_found = is_like_heading(piece) && (is_large || (is_bold_line(piece, body) && !over_table && !is_named));
+        let level = named.or_else(|| is_found.then(|| levels.level(piece)));
         if let (Some(level), Some(text)) = (level, piece.text()) {
             piece.kind = Kind::Heading(level, text.replace('\n', " "));
         }
+    }
+}
+
+/// Which size of a heading stands for which level.
+struct Levels {
+    /// Sizes, largest first, each with its level.
+    sizes: Vec<(f32, u8)>,
+    /// Whether the numbers of headings say their levels.
+    numbered: bool,
+}
+
+impl Levels {
+    fn of(pieces: &[Piece], body: f32) -> Self {
+        let is_candidate = |piece: &&Piece| is_like_heading(piece) && (piece.size > body * LARGER || is_bold_line(piece, body));
+        let numbers: Vec<(f32, u8)> = pieces
+            .iter()
+            .filter(is_candidate)
+            .filter_map(|piece| Some((piece.size, numbered_depth(piece.text()?)?)))
+            .collect();
+        let numbered = numbers.len() >= ENOUGH_NUMBERS;
+        let sizes = if numbered { Self::by_number(&numbers) } else { Self::by_size(pieces, body) };
+        Self { sizes, numbered }
+    }
+
+    /// The usual size of the headings of each depth.
+    fn by_number(numbers: &[(f32, u8)]) -> Vec<(f32, u8)> {
+        let usual = |depth: u8| most_frequent(numbers.iter().filter(|(_, own)| *own == depth).map(|(size, _)| *size));
+        (1..=LEVELS).filter_map(|depth| Some((usual(depth)?, depth))).collect()
+    }
+
+    /// The sizes larger than the text, in their order.
+    fn by_size(pieces: &[Piece], body: f32) -> Vec<(f32, u8)> {
+        let large = pieces.iter().filter(|piece| is_like_heading(piece) && piece.size > body * LARGER);
+        let mut sizes: Vec<f32> = large.map(|piece| piece.size).collect();
+        sizes.sort_by(|a, b| b.total_cmp(a));
+        sizes.dedup_by(|a, b| (*a - *b).abs() < 0.06 * *b);
+        sizes.into_iter().zip(1..=LEVELS).collect()
+    }
+
+    fn level(&self, piece: &Piece) -> u8 {
+        let by_number = piece.text().and_then(numbered_depth).filter(|_| self.numbered);
+        let by_size = || self.sizes.iter().find(|(size, _)| piece.size > size * 0.96).map(|(_, level)| *level);
+        let deepest = || self.sizes.last().map_or(1, |(_, level)| level + 1);
+        by_number.or_else(by_size).unwrap_or_else(deepest).min(LEVELS)
     }
 }
 
@@ -37,14 +86,6 @@ fn body_size(pieces: &[Piece]) -> Option<f32> {
     most_frequent(pieces.iter().flat_map(|piece| std::iter::repeat_n(piece.size, weight(piece))))
 }
 
-/// The sizes that headings have, largest first.
-fn heading_sizes(pieces: &[Piece], body: f32) -> Vec<f32> {
-    let mut sizes: Vec<f32> = pieces.iter().filter(|piece| is_like_heading(piece) && piece.size > body * LARGER).map(|piece| piece.size).collect();
-    sizes.sort_by(|a, b| b.total_cmp(a));
-    sizes.dedup_by(|a, b| (*a - *b).abs() < 0.06 * *b);
-    sizes
-}
-
 /// The level that the bookmark of the same title gives.
 fn bookmarked(piece: &Piece, outline: &HashMap<String, Vec<(u8, Option<usize>)>>) -> Option<u8> {
     let text = piece.text().filter(|text| text.chars().count() <= LONGEST)?;
@@ -55,20 +96,10 @@ fn bookmarked(piece: &Piece, outline: &HashMap<String, Vec<(u8, Option<usize>)>>
     here.map(|(level, _)| *level)
 }
 
-/// The level by size and weight.
-fn level_of(piece: &Piece, body: f32, sizes: &[f32], is_named: bool) -> Option<u8> {
-    if !is_like_heading(piece) {
-        return None;
-    }
-    let text = piece.text()?;
-    let by_number = numbered_depth(text);
-    if piece.size > body * LARGER {
-        let place = sizes.iter().position(|size| (size - piece.size).abs() <= 0.06 * size)?;
-        return u8::try_from(place.min(LEVELS - 1) + 1).ok();
-    }
-    let is_bold = piece.bold && piece.size > body * 0.95 && piece.lines <= 2 && text.chars().count() <= 100;
-    let deepest = u8::try_from(sizes.len().min(LEVELS - 1) + 1).ok()?;
-    (is_bold && (!is_named || by_number.is_some())).then(|| by_number.map_or(deepest, |depth| depth.max(deepest)).min(6))
+/// Whether a piece is a short bold line of the size of the text.
+fn is_bold_line(piece: &Piece, body: f32) -> bool {
+    let is_short = piece.lines <= 2 && piece.text().is_some_and(|text| text.chars().count() <= 100);
+    piece.bold && piece.size > body * 0.95 && is_short
 }
 
 /// Whether a piece can be a heading: short, no sentence, and with letters in it.
@@ -76,13 +107,37 @@ fn is_like_heading(piece: &Piece) -> bool {
     let Some(text) = piece.text() else { return false };
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     let length = text.chars().count();
-    piece.lines <= 3 && length <= LONGEST && letters >= 2 && letters * 2 >= length && !text.ends_with(['.', ',', ';', '。', '，']) && !(ends_sentence(text) && length > 80)
+    let starts_well = text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '“' | '"' | '(' | '「' | '《' | '【' | '§'));
+    starts_well && piece.lines <= 3 && length <= LONGEST && letters >= 2 && letters * 2 >= length && !text.ends_with(['.', ',', ';', '。', '，']) && !(ends_sentence(text) && length > 80)
 }
 
-/// The depth of a section number: `2.1 Scope` has 2.
+/// The depth of a section number: `2.1 Scope` has 2, `Chapter 4` and `第四章` have 1.
 fn numbered_depth(text: &str) -> Option<u8> {
-    let head = text.split_whitespace().next()?.trim_end_matches('.');
+    let mut words = text.split_whitespace();
+    let first = words.next()?;
+    let second = words.next().unwrap_or_default();
+    if matches!(first.to_lowercase().as_str(), "chapter" | "part" | "kapitel" | "chapitre" | "capítulo" | "appendix") && second.len() <= 4 {
+        return Some(1);
+    }
+    if let Some(rest) = first.strip_prefix('第') {
+        return rest.find(['章', '篇', '编']).map(|_| 1).or_else(|| rest.find(['节', '節', '条', '條']).map(|_| 2));
+    }
+    let head = first.trim_end_matches('.');
     let parts: Vec<&str> = head.split('.').collect();
-    let numbers = parts.iter().all(|part| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()));
-    u8::try_from(parts.len()).ok().filter(|_| numbers)
+    let is_number = |part: &&str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_letter = |part: &&str| part.len() == 1 && part.bytes().all(|byte| byte.is_ascii_uppercase());
+    let fits = parts.iter().skip(1).all(is_number) && parts.first().is_some_and(|part| is_number(part) || (is_letter(part) && parts.len() > 1));
+    u8::try_from(parts.len()).ok().filter(|_| fits && !second.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_sections_say_their_depth() {
+        for (text, depth) in [("2.1 Scope", Some(2)), ("Chapter 4. Data", Some(1)), ("第二节 请假", Some(2)), ("A.1 Proofs", Some(2)), ("2024 results", None), ("Scope", None), ("7", None)] {
+            assert_eq!(numbered_depth(text), depth, "{text}");
+        }
+    }
 }

@@ -38,13 +38,13 @@ impl Words {
     fn join_word(&self, text: &mut String, next: &str) {
         let first = text.rsplit(char::is_whitespace).next().unwrap_or_default();
         let second = next.split(char::is_whitespace).next().unwrap_or_default();
-        let hard = text.ends_with('-');
+        let hard = !text.ends_with('\u{AD}');
         let head = plain(first.trim_end_matches(CUTS));
         let tail = plain(second);
         let with_hyphen = self.0.contains(&format!("{head}-{tail}"));
         let without = self.0.contains(&format!("{head}{tail}"));
         // A capital or a digit starts a word of its own.
-        let own_word = next.starts_with(char::is_uppercase) || first.contains(|c: char| c.is_ascii_digit());
+        let own_word = next.starts_with(char::is_uppercase) || first.contains(|c: char| c.is_ascii_digit()) || head.chars().count() == 1;
         let keep = hard && !without && (with_hyphen || own_word || self.both_are_words(&head, &tail));
         text.truncate(text.trim_end_matches(CUTS).len());
         if keep {

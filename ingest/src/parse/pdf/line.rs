@@ -5,12 +5,33 @@ use super::glyph::Glyph;
 /// A gap of so many font sizes parts a line into cells.
 const CELL_GAP: f32 = 1.5;
 
-/// A stretch of text on one base line, without a wide gap in it.
+/// Characters without a space between them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Cell {
+pub(crate) struct Word {
     pub(crate) text: String,
     pub(crate) x0: f32,
     pub(crate) x1: f32,
+}
+
+/// Words on one base line, without a wide gap between them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) words: Vec<Word>,
+}
+
+impl Cell {
+    /// Its words in a row.
+    pub(crate) fn text(&self) -> String {
+        self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn x0(&self) -> f32 {
+        self.words.iter().map(|word| word.x0).fold(f32::INFINITY, f32::min)
+    }
+
+    pub(crate) fn x1(&self) -> f32 {
+        self.words.iter().map(|word| word.x1).fold(f32::NEG_INFINITY, f32::max)
+    }
 }
 
 /// A line of a page.
@@ -22,19 +43,19 @@ pub(crate) struct Line {
     pub(crate) y1: f32,
     /// The size of most of its characters.
     pub(crate) size: f32,
-    /// Whether most of its characters are bold.
+    /// Whether nearly all of its characters are bold.
     pub(crate) bold: bool,
-    /// Whether most of its characters have one width.
+    /// Whether nearly all of its characters have one width.
     pub(crate) mono: bool,
 }
 
 impl Line {
     pub(crate) fn x0(&self) -> f32 {
-        self.cells.iter().map(|cell| cell.x0).fold(f32::INFINITY, f32::min)
+        self.cells.iter().map(Cell::x0).fold(f32::INFINITY, f32::min)
     }
 
     pub(crate) fn x1(&self) -> f32 {
-        self.cells.iter().map(|cell| cell.x1).fold(f32::NEG_INFINITY, f32::max)
+        self.cells.iter().map(Cell::x1).fold(f32::NEG_INFINITY, f32::max)
     }
 
     pub(crate) fn height(&self) -> f32 {
@@ -43,7 +64,7 @@ impl Line {
 
     /// Its cells in a row.
     pub(crate) fn text(&self) -> String {
-        self.cells.iter().map(|cell| cell.text.as_str()).collect::<Vec<_>>().join(" ")
+        self.cells.iter().map(Cell::text).collect::<Vec<_>>().join(" ")
     }
 
     /// The share of the lower line's height, 0..=1, on which both stand.
@@ -80,64 +101,95 @@ fn is_elsewhere(before: &Glyph, next: &Glyph) -> bool {
     if next.c.is_whitespace() {
         return false;
     }
-    let shared = before.y1.min(next.y1) - before.y0.max(next.y0);
     let below = next.x1.min(before.x1) - next.x0.max(before.x0) > 0.7 * (next.x1 - next.x0) && (before.y0 - next.y1).abs() < 0.5 * before.size;
-    shared < -0.2 * before.size.min(next.size) && !(below && is_wide(before.c) && is_wide(next.c))
+    if below && is_wide(before.c) && is_wide(next.c) {
+        return false;
+    }
+    let (small, large) = (before.size.min(next.size), before.size.max(next.size));
+    if small > 0.8 * large {
+        return (before.y0 - next.y0).abs() > 0.5 * large;
+    }
+    // Raised and lowered letters stand at least beside a part of the others.
+    before.y1.min(next.y1) - before.y0.max(next.y0) < 0.0
 }
 
 /// One line from its glyphs.
 fn line(glyphs: &[Glyph]) -> Option<Line> {
     let visible: Vec<&Glyph> = glyphs.iter().filter(|glyph| !glyph.c.is_whitespace()).collect();
     let size = most_frequent(visible.iter().map(|glyph| glyph.size))?;
-    let half = visible.len() / 2;
+    let most = visible.len() * 9 / 10;
     let own_size = |glyph: &&&Glyph| (glyph.size - size).abs() < size * 0.2;
     let ys = || visible.iter().filter(own_size);
     Some(Line {
-        cells: cells(glyphs),
+        cells: plain_hyphens(cells(glyphs)),
         y0: ys().map(|glyph| glyph.y0).fold(f32::INFINITY, f32::min),
         y1: ys().map(|glyph| glyph.y1).fold(f32::NEG_INFINITY, f32::max),
         size,
-        bold: visible.iter().filter(|glyph| glyph.bold).count() > half,
-        mono: visible.iter().filter(|glyph| glyph.mono).count() > half,
+        bold: visible.iter().filter(|glyph| glyph.bold).count() > most,
+        mono: visible.iter().filter(|glyph| glyph.mono).count() > most,
     })
     .filter(|line| !line.cells.is_empty())
 }
 
-/// The glyphs of a line, parted at wide gaps.
+/// The glyphs of a line as words, parted at wide gaps.
 fn cells(glyphs: &[Glyph]) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     let rtl = glyphs.iter().any(|glyph| is_right_to_left(glyph.c));
     let mut before: Option<&Glyph> = None;
-    let mut spaces = 0;
+    let mut spaced = false;
     for glyph in glyphs {
         if glyph.c.is_whitespace() {
-            spaces += 1;
+            spaced = true;
             continue;
         }
         let gap = before.map_or(0.0, |before| (glyph.x0 - before.x1).max(before.x0 - glyph.x1));
         let parted = !rtl && gap > CELL_GAP * glyph.size.max(before.map_or(0.0, |before| before.size));
-        match cells.last_mut().filter(|_| !parted) {
-            Some(cell) => {
-                if spaces > 0 {
-                    cell.text.push(' ');
-                }
-                if is_raised_digit(before, glyph) {
-                    cell.text.push('^');
-                }
-                push(&mut cell.text, glyph.c);
-                cell.x0 = cell.x0.min(glyph.x0);
-                cell.x1 = cell.x1.max(glyph.x1);
-            }
-            None => {
-                let mut text = String::new();
-                push(&mut text, glyph.c);
-                cells.push(Cell { text, x0: glyph.x0, x1: glyph.x1 });
-            }
+        if parted || cells.is_empty() {
+            cells.push(Cell::default());
+        }
+        let is_new = parted || (spaced && !is_mark(glyph.c)) || (rtl && gap > 0.18 * glyph.size && turns(before, glyph));
+        if let Some(cell) = cells.last_mut() {
+            add(cell, glyph, is_new, is_raised_digit(before, glyph));
         }
         before = Some(glyph);
-        spaces = 0;
+        spaced = false;
     }
     cells
+}
+
+/// The cells with PDFium's sign for a cut word made a hyphen, but at the end of the line.
+fn plain_hyphens(mut cells: Vec<Cell>) -> Vec<Cell> {
+    let mut words: Vec<&mut Word> = cells.iter_mut().flat_map(|cell| &mut cell.words).filter(|word| word.text.contains('\u{2}')).collect();
+    if words.last().is_some_and(|word| word.text.ends_with('\u{2}') && word.text.chars().count() > 1) {
+        words.pop();
+    }
+    words.into_iter().for_each(|word| word.text = word.text.replace('\u{2}', "-"));
+    cells
+}
+
+/// Adds a glyph to a cell, as the start of a word or to its last one.
+fn add(cell: &mut Cell, glyph: &Glyph, is_new: bool, is_raised: bool) {
+    if is_new || cell.words.is_empty() {
+        cell.words.push(Word { text: String::new(), x0: glyph.x0, x1: glyph.x1 });
+    }
+    if let Some(word) = cell.words.last_mut() {
+        if is_raised {
+            word.text.push('^');
+        }
+        push(&mut word.text, glyph.c);
+        word.x0 = word.x0.min(glyph.x0);
+        word.x1 = word.x1.max(glyph.x1);
+    }
+}
+
+/// Whether the direction of writing changes between two characters.
+fn turns(before: Option<&Glyph>, next: &Glyph) -> bool {
+    before.is_some_and(|before| before.c.is_alphanumeric() && next.c.is_alphanumeric() && is_right_to_left(before.c) != is_right_to_left(next.c))
+}
+
+/// Whether a character is a vowel mark of Hebrew or Arabic, which stands on the letter before it.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{591}'..='\u{5C7}' | '\u{64B}'..='\u{65F}' | '\u{670}')
 }
 
 /// Whether a small digit stands raised after another digit: 10⁶ must not become 106.
@@ -175,28 +227,35 @@ fn joined(lines: Vec<Line>) -> Vec<Line> {
 
 fn is_beside(before: &Line, next: &Line) -> bool {
     let apart = next.x0() >= before.x1() - 0.3 * next.size || next.x1() <= before.x0() + 0.3 * next.size;
-    apart && before.level_with(next) > 0.6
+    // Small raised and lowered letters of formulas reach further up or down.
+    let small = next.size < 0.85 * before.size && (next.x0() - before.x1()).abs() < before.size;
+    apart && before.level_with(next) > if small { 0.3 } else { 0.6 }
 }
 
 fn join(before: &mut Line, next: Line) {
-    let rtl = before.cells.iter().chain(&next.cells).any(|cell| cell.text.chars().any(is_right_to_left));
+    let rtl = before.cells.iter().chain(&next.cells).any(|cell| cell.text().chars().any(is_right_to_left));
     let near = next.x0() - before.x1();
-    if (-0.3 * next.size..CELL_GAP * next.size).contains(&near) && !rtl {
+    let (size, y0, y1) = (next.size, next.y0, next.y1);
+    if (-0.3 * size..CELL_GAP * size).contains(&near) && !rtl {
         let mut cells = next.cells.into_iter();
         if let (Some(last), Some(first)) = (before.cells.last_mut(), cells.next()) {
-            if near > 0.15 * next.size {
-                last.text.push(' ');
+            let mut words = first.words.into_iter();
+            let glued = last.words.last_mut().filter(|_| near <= 0.15 * size);
+            if let Some((word, more)) = glued.and_then(|word| Some((word, words.next()?))) {
+                word.text.push_str(&more.text);
+                word.x1 = more.x1;
             }
-            last.text.push_str(&first.text);
-            last.x1 = first.x1;
+            last.words.extend(words);
         }
         before.cells.extend(cells);
     } else {
         before.cells.extend(next.cells);
-        before.cells.sort_by(|a, b| if rtl { b.x0.total_cmp(&a.x0) } else { a.x0.total_cmp(&b.x0) });
+        before.cells.sort_by(|a, b| if rtl { b.x0().total_cmp(&a.x0()) } else { a.x0().total_cmp(&b.x0()) });
     }
-    before.y0 = before.y0.min(next.y0);
-    before.y1 = before.y1.max(next.y1);
+    if size > 0.85 * before.size {
+        before.y0 = before.y0.min(y0);
+        before.y1 = before.y1.max(y1);
+    }
 }
 
 /// The most frequent value, to a tenth of a point.

@@ -3,6 +3,7 @@
 mod block;
 mod column;
 mod document;
+mod flow;
 mod furniture;
 mod glyph;
 mod heading;

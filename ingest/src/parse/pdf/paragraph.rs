@@ -7,24 +7,33 @@ use super::table;
 
 /// The pieces of a page, from its lines in reading order.
 pub(crate) fn pieces(lines: &[Line], page: usize, words: &Words) -> Vec<Piece> {
-    let rows = table::rows(lines);
     let leading = leading(lines);
     let mut pieces: Vec<Piece> = Vec::new();
+    let mut place = 0;
+    for table in table::tables(lines) {
+        pieces.extend(paragraphs(lines.get(place..table.lines.start).unwrap_or_default(), leading, page, words));
+        let look = lines.get(table.lines.start);
+        for (row, cells) in table.rows.into_iter().enumerate() {
+            let cells = cells.iter().map(|cell| without_leaders(cell).replace('\u{2}', "-")).collect();
+            let kind = Kind::Row { first: row == 0, cells };
+            pieces.push(Piece { kind, page, size: look.map_or(0.0, |line| line.size), bold: false, lines: 1 });
+        }
+        place = table.lines.end;
+    }
+    pieces.extend(paragraphs(lines.get(place..).unwrap_or_default(), leading, page, words));
+    pieces
+}
+
+/// The pieces of lines without tables.
+fn paragraphs(lines: &[Line], leading: f32, page: usize, words: &Words) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
     let mut open: Vec<&Line> = Vec::new();
-    let mut in_table = false;
-    for (place, line) in lines.iter().enumerate() {
-        let is_row = rows.get(place).copied().unwrap_or_default();
-        if is_row || open.last().is_some_and(|before| starts_anew(&open, before, line, leading)) {
+    for line in lines {
+        if open.last().is_some_and(|before| starts_anew(&open, before, line, leading)) {
             pieces.extend(piece(&open, page, words));
             open.clear();
         }
-        if is_row {
-            let cells = line.cells.iter().map(|cell| without_leaders(&cell.text)).collect();
-            pieces.push(Piece { kind: Kind::Row { first: !in_table, cells }, page, size: line.size, bold: line.bold, lines: 1 });
-        } else {
-            open.push(line);
-        }
-        in_table = is_row;
+        open.push(line);
     }
     pieces.extend(piece(&open, page, words));
     pieces
@@ -46,6 +55,9 @@ fn starts_anew(open: &[&Line], before: &Line, line: &Line, leading: f32) -> bool
     let size = before.size.max(line.size);
     let other_look = (before.size - line.size).abs() > 0.12 * size || before.bold != line.bold || before.mono != line.mono;
     let step = (before.y0 - line.y0) / size;
+    if before.mono && line.mono && (0.3..2.6).contains(&step) {
+        return false;
+    }
     let far = step > (leading * 1.35).max(leading + 0.25) || step < 0.3;
     let beside = line.x0() > before.x1() || line.x1() < before.x0();
     if step < 0.0 && !beside_is_break(before, line) {
@@ -108,8 +120,20 @@ fn piece(lines: &[&Line], page: usize, words: &Words) -> Option<Piece> {
 
 /// Whether the line end after `before` is meant: the first word of `line` would have found room.
 fn is_broken_on_purpose(lines: &[&Line], before: &Line, line: &Line) -> bool {
-    let right = lines.iter().map(|line| line.x1()).fold(f32::NEG_INFINITY, f32::max);
+    let same_column = |other: &&&Line| (other.x0() - before.x0()).abs() < 6.0 * before.size;
+    let mut ends: Vec<f32> = lines.iter().filter(same_column).map(|line| line.x1()).collect();
+    ends.sort_by(f32::total_cmp);
+    // One line that reaches further than the others does not make the column wider.
+    let right = ends.get(ends.len() * 4 / 5).or(ends.last()).copied().unwrap_or_default();
     let text = line.text();
+    let numbered = |line: &Line| line.text().starts_with(|c: char| c.is_ascii_digit());
+    let entry = before.text();
+    if entry.contains("....") || entry.contains(". . . .") {
+        return true;
+    }
+    if lines.len() > 2 && lines.iter().filter(|line| numbered(line)).count() * 2 > lines.len() && numbered(line) {
+        return true;
+    }
     let letters = text.chars().count().max(1);
     let first_word = text.split_whitespace().next().unwrap_or_default().chars().count();
     #[expect(clippy::cast_precision_loss, reason = "the number of letters of a line is small")]
@@ -141,7 +165,11 @@ fn without_leaders(text: &str) -> String {
             dots.push(c);
             continue;
         }
-        out.push_str(if dots.matches('.').count() > 3 { " " } else { &dots });
+        if dots.matches('.').count() > 3 {
+            out.truncate(out.trim_end().len());
+            dots = " ".to_owned();
+        }
+        out.push_str(&dots);
         dots.clear();
         out.push(c);
     }

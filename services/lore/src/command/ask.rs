@@ -1,7 +1,7 @@
 use super::search::Narrowing;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::terminal::{Output, Streamed, print_answer};
+use crate::terminal::{Output, Progress, Streamed, print_answer};
 use clap::Args;
 use futures::StreamExt;
 use lore_client::{AskEvent, AskRequest, Client};
@@ -62,10 +62,13 @@ pub async fn ask(client: &Client, output: Output, request: &AskRequest) -> Resul
 }
 
 async fn live(client: &Client, output: Output, request: &AskRequest) -> Result<(), Failure> {
+    let waiting = Progress::spinner("looking and reading");
     let mut events = pin!(client.ask_stream(request).await?);
     let mut streamed = Streamed::new(output);
     while let Some(event) = events.next().await {
-        match event? {
+        let event = event?;
+        waiting.finish();
+        match event {
             AskEvent::Token(text) => streamed.push(&text)?,
             AskEvent::Answer(answer) => {
                 streamed.erase()?;

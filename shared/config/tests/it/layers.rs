@@ -92,3 +92,10 @@ fn a_mistyped_variable_is_refused_and_a_foreign_one_left_alone() {
         ["LORE_INGEST_WORKRES: did you mean `LORE_INGEST_WORKERS`?"]
     );
 }
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let config = Config::load(options().env([("LORE_LISTEN", ""), ("LORE_API_KEY", "")])).unwrap();
+    assert_eq!(config.server.listen.port(), 7878);
+    assert!(config.server.api_keys.is_empty());
+}

@@ -1,4 +1,5 @@
 //! The configuration as a user meets it.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod layers;
 mod problems;

@@ -165,5 +165,6 @@ impl EncoderGraph<'_> {
 
 /// A linear layer whose tensors are `BASE.weight` and `BASE.bias`.
 fn plain_linear<'n>(name: &'n str, base: &str, (inputs, outputs): (usize, usize)) -> Linear<'n> {
-    Linear { name, weight: format!("{base}.weight"), bias: format!("{base}.bias"), inputs, outputs }
+    let (weight, bias) = (format!("{base}.weight"), format!("{base}.bias"));
+    Linear { name, weight, bias, inputs, outputs, precision: Precision::Float32 }
 }

@@ -27,8 +27,9 @@ pub(crate) enum Fill {
     BlockScales { tensor: String, len: usize },
 }
 
-/// The largest 8-bit weight; -128 is not used.
-pub(crate) const INT8_MAX: f32 = 127.0;
+/// The largest 8-bit weight. Seven bits are used: with eight, the sum of two products overflows the 16 bits that processors
+/// without VNNI add in, and the lowest cosine to the known vectors fell from 0.987 to 0.979 (all-MiniLM-L6-v2).
+pub(crate) const INT8_MAX: f32 = 63.0;
 
 /// Takes the next bytes of a constant.
 type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), EmbedError> + 's;
@@ -131,7 +132,7 @@ fn divide_by_scale(row: &mut [f32]) {
     row.iter_mut().for_each(|w| *w = (*w / scale).round());
 }
 
-/// Whole numbers in -127..=127 as bytes.
+/// Small whole numbers as bytes.
 fn bytes_of(values: impl Iterator<Item = f32>) -> Vec<u8> {
     values.map(|v| (v as i8).cast_unsigned()).collect()
 }

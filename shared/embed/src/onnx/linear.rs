@@ -17,6 +17,7 @@ pub(super) struct Linear<'n> {
     pub bias: String,
     pub inputs: usize,
     pub outputs: usize,
+    pub precision: Precision,
 }
 
 impl EncoderGraph<'_> {
@@ -30,7 +31,9 @@ impl EncoderGraph<'_> {
     ) -> Result<Value, EmbedError> {
         let (weight, bias) = self.names_of(layer, part);
         let name = format!("{layer}_{part:?}");
-        self.linear(&Linear { name: &name, weight, bias, inputs, outputs }, source)
+        // the widest range of inputs is there: in 8 bits it alone cost half of what all layers cost together (see `Precision`)
+        let precision = if part == Part::Output { Precision::Float32 } else { self.precision };
+        self.linear(&Linear { name: &name, weight, bias, inputs, outputs, precision }, source)
     }
 
     /// The normalisation `part` of layer `layer`.
@@ -43,7 +46,7 @@ impl EncoderGraph<'_> {
     pub(super) fn linear(&mut self, layer: &Linear<'_>, source: &str) -> Result<Value, EmbedError> {
         self.weights.expect(&layer.weight, layer.inputs * layer.outputs)?;
         self.weights.expect(&layer.bias, layer.outputs)?;
-        let product = match self.precision {
+        let product = match layer.precision {
             Precision::Float32 => self.product(layer, source),
             Precision::Int8 => self.int8_product(layer, source),
         };

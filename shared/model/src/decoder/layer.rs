@@ -2,11 +2,11 @@ use super::attention::attend_cached;
 use super::cache::KvCache;
 use super::linear::{AdaptedRows, Linear};
 use super::rotary::Angles;
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 use crate::kernels::{Gated, Heads};
 use crate::lora::Adapter;
 use crate::settings::{Activation, LayerSettings, Settings};
-use crate::weights::Source;
+use crate::weights::{Matrix, Source};
 use candle_core::{Device, Tensor};
 use std::ops::Range;
 
@@ -57,6 +57,16 @@ impl Pass<'_> {
 
     pub(crate) fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
         linear.infer(x, &self.groups(linear.slot), self.integers)
+    }
+}
+
+impl Pass<'_> {
+    /// Several linear layers of one x.
+    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let products = Matrix::products(&linears.map(|linear| &linear.weight), x, self.integers)?;
+        let mut adapted = linears.iter().zip(products).map(|(linear, product)| linear.adapt(product, x, &self.groups(linear.slot)));
+        let results: Vec<Tensor> = adapted.by_ref().collect::<Result<_>>()?;
+        results.try_into().map_err(|_| ModelError::Invalid("a product is missing".to_owned()))
     }
 }
 
@@ -146,9 +156,9 @@ impl Layer {
 
     fn attention(&self, x: &Tensor, pass: &Pass<'_>, caches: &mut [&mut KvCache]) -> Result<Tensor> {
         let [q, k, v, o, ..] = &self.linears;
-        let queries = self.rotated(&pass.linear(q, x)?, self.query_norm.as_ref(), pass)?;
-        let keys = self.rotated(&pass.linear(k, x)?, self.key_norm.as_ref(), pass)?;
-        let values = pass.linear(v, x)?;
+        let [queries, keys, values] = pass.linears([q, k, v], x)?;
+        let queries = self.rotated(&queries, self.query_norm.as_ref(), pass)?;
+        let keys = self.rotated(&keys, self.key_norm.as_ref(), pass)?;
         let mut parts = Vec::with_capacity(caches.len());
         for (cache, rows) in caches.iter_mut().zip(&pass.segments) {
             let offset = cache.len();
@@ -170,7 +180,8 @@ impl Layer {
 
     fn mlp(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let [.., gate, up, down] = &self.linears;
-        let gated = gated(self.activation, &pass.linear(gate, x)?, &pass.linear(up, x)?)?;
+        let [gate, up] = pass.linears([gate, up], x)?;
+        let gated = gated(self.activation, &gate, &up)?;
         pass.linear(down, &gated)
     }
 }

@@ -32,7 +32,12 @@ impl Linear {
 
     /// (rows, inputs) → (rows, outputs), without a graph.
     pub(crate) fn infer(&self, x: &Tensor, groups: &[AdaptedRows<'_>], integers: bool) -> Result<Tensor> {
-        let base = self.with_bias(self.weight.product(x, integers)?)?;
+        self.adapt(self.weight.product(x, integers)?, x, groups)
+    }
+
+    /// Adds bias and adapters to x · Wᵀ.
+    pub(crate) fn adapt(&self, product: Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
+        let base = self.with_bias(product)?;
         match groups {
             [] => Ok(base),
             [one] => match one.pair {

@@ -31,11 +31,13 @@ pub struct LocalSettings {
     pub max_batch: usize,
     /// KV caches of finished requests that are kept, so that a prompt with the same beginning starts faster.
     pub cached_prefixes: usize,
+    /// Threads that compute; 0 for one a physical core.
+    pub threads: usize,
 }
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        Self { name: "local".to_owned(), context_length: None, max_queue: 32, max_batch: 4, cached_prefixes: 4 }
+        Self { name: "local".to_owned(), context_length: None, max_queue: 32, max_batch: 4, cached_prefixes: 4, threads: 0 }
     }
 }
 
@@ -73,7 +75,7 @@ impl LocalGenerator {
         }
         let own = source.settings()?.max_position_embeddings;
         let context = settings.context_length.unwrap_or(DEFAULT_CONTEXT).min(own);
-        let decoder = Decoder::load(&source, Some(context), &Device::Cpu)?;
+        let decoder = Decoder::load(&source, Some(context), settings.threads, &Device::Cpu)?;
         Self::start(decoder, tokenizer, settings)
     }
 

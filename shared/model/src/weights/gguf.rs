@@ -1,4 +1,5 @@
 use super::matrix::Matrix;
+use super::packed::Bytes;
 use super::{check_shape, dequantise};
 use crate::error::{ModelError, Result};
 use crate::settings::{Architecture, RopeScaling, Settings};
@@ -9,12 +10,14 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One GGUF file, mapped into memory. Tensors are asked for by their Hugging Face names.
 pub struct GgufFile {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     content: Content,
     architecture: Architecture,
     heads: [usize; 2],
@@ -23,6 +26,7 @@ pub struct GgufFile {
 /// What [`Content`] says about one tensor, and its bytes.
 struct Raw<'a> {
     bytes: &'a [u8],
+    start: usize,
     dtype: GgmlDType,
     dims: &'a [usize],
 }
@@ -38,7 +42,7 @@ impl GgufFile {
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(|error| ModelError::damaged(path, error))?;
         let settings = Settings::from_gguf(&content)?;
         let heads = [settings.num_attention_heads, settings.num_key_value_heads];
-        Ok(Self { path: path.to_owned(), map, content, architecture: settings.architecture, heads })
+        Ok(Self { path: path.to_owned(), map: Arc::new(map), content, architecture: settings.architecture, heads })
     }
 
     /// The metadata and the list of tensors.
@@ -78,17 +82,21 @@ impl GgufFile {
         let own = gguf_name(name, self.architecture).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
         let raw = self.raw(&own)?;
         check_shape(name, &shape, raw.dims)?;
-        let bytes = self.in_order(name, &raw, shape[0]);
-        Matrix::from_bytes(&bytes, raw.dtype, shape, device, for_products)
+        let bytes = match self.in_order(name, &raw, shape[0]) {
+            Cow::Borrowed(bytes) => Bytes::Mapped { map: Arc::clone(&self.map), start: raw.start, end: raw.start + bytes.len() },
+            Cow::Owned(bytes) => Bytes::Owned(Arc::new(bytes)),
+        };
+        Matrix::from_bytes(bytes, raw.dtype, shape, device, for_products)
     }
 
     fn raw(&self, name: &str) -> Result<Raw<'_>> {
         let info = self.content.tensor_infos.get(name).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
-        let bytes = self.bytes(info).ok_or_else(|| ModelError::damaged(&self.path, format!("tensor `{name}` reaches past the end of the file")))?;
-        Ok(Raw { bytes, dtype: info.ggml_dtype, dims: info.shape.dims() })
+        let range = self.range(info).ok_or_else(|| ModelError::damaged(&self.path, format!("tensor `{name}` reaches past the end of the file")))?;
+        Ok(Raw { start: range.start, bytes: &self.map[range], dtype: info.ggml_dtype, dims: info.shape.dims() })
     }
 
-    fn bytes(&self, info: &TensorInfo) -> Option<&[u8]> {
+    /// Where the file holds a tensor.
+    fn range(&self, info: &TensorInfo) -> Option<Range<usize>> {
         let count = info.shape.elem_count();
         let last = *info.shape.dims().last()?;
         if !last.is_multiple_of(info.ggml_dtype.block_size()) {
@@ -96,7 +104,8 @@ impl GgufFile {
         }
         let length = count / info.ggml_dtype.block_size() * info.ggml_dtype.type_size();
         let start = usize::try_from(self.content.tensor_data_offset.checked_add(info.offset)?).ok()?;
-        self.map.get(start..start.checked_add(length)?)
+        let end = start.checked_add(length).filter(|end| *end <= self.map.len())?;
+        Some(start..end)
     }
 
     /// The bytes with rows in Hugging Face's order: llama's files interleave the two halves of each query and key head.

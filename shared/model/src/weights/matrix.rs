@@ -1,7 +1,9 @@
 use super::dequantise;
+use super::packed::{Bytes, Packed};
 use crate::error::Result;
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Storage, Tensor};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A frozen weight matrix (outputs, inputs).
@@ -9,7 +11,9 @@ use std::sync::Arc;
 pub enum Matrix {
     /// Floating point.
     Dense(Tensor),
-    /// Blocks of integers with scales, as in GGUF files.
+    /// Blocks of integers with scales, as in GGUF files, on the CPU.
+    Packed(Packed),
+    /// The same on another device.
     Quantised(Arc<QTensor>),
 }
 
@@ -18,6 +22,7 @@ impl Matrix {
     pub fn dims(&self) -> Result<(usize, usize)> {
         Ok(match self {
             Self::Dense(weight) => weight.dims2()?,
+            Self::Packed(weight) => weight.dims(),
             Self::Quantised(weight) => weight.shape().dims2()?,
         })
     }
@@ -26,21 +31,23 @@ impl Matrix {
     pub fn dtype_name(&self) -> String {
         match self {
             Self::Dense(weight) => format!("{:?}", weight.dtype()),
+            Self::Packed(weight) => format!("{:?}", weight.dtype()),
             Self::Quantised(weight) => format!("{:?}", weight.dtype()),
         }
     }
 
-    /// Bytes in memory.
+    /// Bytes of the weights, in memory or mapped from their file.
     pub fn size_in_bytes(&self) -> usize {
         match self {
             Self::Dense(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Self::Packed(weight) => weight.size_in_bytes(),
             Self::Quantised(weight) => weight.storage_size_in_bytes(),
         }
     }
 
     /// Whether the weights are integers.
     pub fn is_quantised(&self) -> bool {
-        matches!(self, Self::Quantised(_))
+        !matches!(self, Self::Dense(_))
     }
 
     /// x · Wᵀ, without a graph: (rows, inputs) → (rows, outputs).
@@ -50,8 +57,21 @@ impl Matrix {
     pub fn product(&self, x: &Tensor, integers: bool) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => Ok(x.matmul(&weight.t()?)?),
+            Self::Packed(weight) if integers => Ok(Packed::products(x, &[weight])?.remove(0)),
             Self::Quantised(weight) if integers => Ok(x.contiguous()?.apply_op1_no_bwd(weight.as_ref())?),
-            Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
+            Self::Packed(_) | Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
+        }
+    }
+
+    /// The products of several matrices with one x; in integers they share the rounding of x and one round of threads.
+    pub(crate) fn products(matrices: &[&Self], x: &Tensor, integers: bool) -> Result<Vec<Tensor>> {
+        let packed = |matrix: &&Self| match matrix {
+            Self::Packed(packed) => Some(packed.clone()),
+            _ => None,
+        };
+        match matrices.iter().map(packed).collect::<Option<Vec<_>>>().filter(|_| integers) {
+            Some(packed) => Packed::products(x, &packed.iter().collect::<Vec<_>>()),
+            None => matrices.iter().map(|matrix| matrix.product(x, integers)).collect(),
         }
     }
 
@@ -61,10 +81,11 @@ impl Matrix {
     }
 
     /// The rows of `ids` (any number) as float32: (ids, inputs).
-    pub fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
         Ok(match self {
-            Self::Dense(weight) => weight.index_select(ids, 0)?.to_dtype(DType::F32)?,
-            Self::Quantised(weight) => weight.embedding(ids)?,
+            Self::Dense(weight) => weight.index_select(&Tensor::new(ids, weight.device())?, 0)?.to_dtype(DType::F32)?,
+            Self::Packed(weight) => weight.embedding(ids)?,
+            Self::Quantised(weight) => weight.embedding(&Tensor::new(ids, &weight.device())?)?,
         })
     }
 
@@ -72,22 +93,22 @@ impl Matrix {
     pub fn dense(&self) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => Ok(weight.clone()),
-            Self::Quantised(weight) => dequantise::dense(weight),
+            Self::Packed(weight) => weight.dense(),
+            Self::Quantised(weight) => Ok(weight.dequantize(&weight.device())?),
         }
     }
 
-    /// The matrix from quantised bytes; formats without fast products are widened when `for_products`.
-    pub(super) fn from_bytes(bytes: &[u8], dtype: GgmlDType, shape: [usize; 2], device: &Device, for_products: bool) -> Result<Self> {
-        let count = shape[0] * shape[1];
+    /// The matrix from a GGUF file's bytes; formats without a kernel are widened when `for_products`.
+    pub(super) fn from_bytes(bytes: Bytes, dtype: GgmlDType, shape: [usize; 2], device: &Device, for_products: bool) -> Result<Self> {
         if matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) {
-            let values = dequantise::dequantise(bytes, dtype, count)?;
+            let values = dequantise::dequantise(bytes.get(), dtype, shape[0] * shape[1])?;
             return Ok(Self::Dense(Tensor::from_vec(values, (shape[0], shape[1]), device)?));
         }
-        let (bytes, dtype) = match for_products && device.is_cpu() {
-            true => dequantise::for_products(bytes, dtype, count)?,
-            false => (bytes.to_vec(), dtype),
-        };
-        Ok(Self::Quantised(Arc::new(dequantise::quantised(&bytes, dtype, shape, device)?)))
+        if device.is_cpu() {
+            return Ok(Self::Packed(Packed::new(bytes, dtype, shape, for_products)?));
+        }
+        let storage = QStorage::from_data(Cow::Borrowed(bytes.get()), device, dtype)?;
+        Ok(Self::Quantised(Arc::new(QTensor::new(storage, (shape[0], shape[1]))?)))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The model hub.
 
-use std::error::Error as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,7 +51,9 @@ impl Hub {
         {
             return Ok(measured);
         }
-        self.refuse_while_silent()?;
+        if self.is_silent() {
+            return Err(SourceError::HubSkipped);
+        }
         let result = download(fetch, source, &repository).await;
         if let Err(SourceError::HubSilent(_)) = result {
             *self
@@ -82,17 +83,13 @@ impl Hub {
         Ok(client.model(owner, name))
     }
 
-    fn refuse_while_silent(&self) -> Result<(), SourceError> {
+    /// Whether the hub did not answer a moment ago, so that it is not worth asking.
+    fn is_silent(&self) -> bool {
         let since = *self
             .silent_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match since {
-            Some(since) if since.elapsed() < SILENCE => {
-                Err(SourceError::HubSilent("it did not a moment ago".to_owned()))
-            }
-            _ => Ok(()),
-        }
+        since.is_some_and(|since| since.elapsed() < SILENCE)
     }
 }
 
@@ -215,7 +212,7 @@ async fn forward(
                     return Ok(());
                 }
             }
-            Ok(Some(Err(error))) => return Err(SourceError::HubSilent(chain(&error))),
+            Ok(Some(Err(error))) => return Err(said(error)),
             Err(_) => {
                 return Err(SourceError::HubSilent(format!(
                     "nothing came for {} s",
@@ -256,19 +253,17 @@ fn continued(part: &Path, from: u64) -> std::io::Result<File> {
 /// The hub's error in the right kind: did it answer, or not?
 fn said(error: HFError) -> SourceError {
     match &error {
-        HFError::Request { .. } => SourceError::HubSilent(chain(&error)),
+        HFError::Request { source, .. } => SourceError::HubSilent(cause(source)),
         _ => SourceError::Hub(error.to_string()),
     }
 }
 
-/// An error with its deepest cause, which says what happened (a refused connection, a name that is not found).
-fn chain(error: &HFError) -> String {
-    let mut deepest = error.source();
-    while let Some(next) = deepest.and_then(std::error::Error::source) {
-        deepest = Some(next);
+/// The host and the deepest cause, which says what happened: a refused connection, a name that is not found.
+fn cause(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(next) = deepest.source() {
+        deepest = next;
     }
-    match deepest {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
+    let host = error.url().and_then(reqwest::Url::host_str);
+    format!("{}: {deepest}", host.unwrap_or("connection"))
 }

@@ -103,6 +103,8 @@ impl Pip {
         command.args(&self.arguments).arg(wheel.requirement());
         // pip writes below its temporary folder first; in `into` its growth can be seen, and is cleaned up with it.
         command.env("TMPDIR", into);
+        // Nothing is installed, so a rule to install only into virtual environments does not apply.
+        command.env("PIP_REQUIRE_VIRTUALENV", "0");
         Ok(command)
     }
 

@@ -1,5 +1,6 @@
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, Response, StatusCode, header};
+use futures::StreamExt;
 use lore_models::{
-    Catalogue, FileState, ModelError, PullEvent, SourceError, Store, StoreSettings, silent,
+    Catalogue, FileState, ModelError, Progress, PullEvent, SourceError, Store, StoreSettings,
+    silent,
 };
 
 use crate::support::{catalogue, listening, local, unpinned};
@@ -22,6 +25,8 @@ struct Hub {
     /// Break the connection after so many bytes, once for each entry.
     breaks: Arc<Mutex<Vec<usize>>>,
     ignores_ranges: bool,
+    /// Bytes that the store has told to have, so that a break comes after they have arrived.
+    arrived: Arc<AtomicU64>,
     /// Start of every GET.
     gets: Arc<Mutex<Vec<usize>>>,
 }
@@ -51,13 +56,12 @@ async fn answer(State(hub): State<Hub>, request: Request) -> Response<Body> {
     };
     let range = range.unwrap_or(0..content.len());
     hub.gets.lock().unwrap().push(range.start);
+    let start = range.start;
     let part = content[range].to_vec();
     let response = head
         .status(status)
         .header(header::CONTENT_LENGTH, part.len());
-    response
-        .body(body(part, hub.breaks.lock().unwrap().pop()))
-        .unwrap()
+    response.body(body(&hub, start, part)).unwrap()
 }
 
 fn asked(request: &Request) -> Option<Range<usize>> {
@@ -66,16 +70,20 @@ fn asked(request: &Request) -> Option<Range<usize>> {
     Some(start.parse().ok()?..end.parse::<usize>().ok()? + 1)
 }
 
-/// The bytes, cut off by an error after `limit` of them.
-fn body(part: Vec<u8>, limit: Option<usize>) -> Body {
-    let Some(limit) = limit else {
+/// The bytes, cut off by an error after `limit` of them have arrived at the other end.
+fn body(hub: &Hub, start: usize, part: Vec<u8>) -> Body {
+    let Some(limit) = hub.breaks.lock().unwrap().pop() else {
         return Body::from(part);
     };
-    let sent: Vec<std::io::Result<Bytes>> = vec![
-        Ok(Bytes::from(part[..limit].to_vec())),
-        Err(std::io::Error::other("the cable is out")),
-    ];
-    Body::from_stream(futures::stream::iter(sent))
+    let (arrived, goal) = (hub.arrived.clone(), (start + limit) as u64);
+    let first = futures::stream::once(async move { Ok(Bytes::from(part[..limit].to_vec())) });
+    let broken = futures::stream::once(async move {
+        while arrived.load(Ordering::SeqCst) < goal {
+            tokio::task::yield_now().await;
+        }
+        Err(std::io::Error::other("the cable is out"))
+    });
+    Body::from_stream(first.chain(broken))
 }
 
 /// Serves the hub and gives a store that knows no other.
@@ -129,7 +137,13 @@ async fn a_download_that_breaks_goes_on_where_it_stopped() {
         ..hub(&content)
     };
     let store = store_at(&hub, dir.path(), catalogue(&content, SOURCE)).await;
-    let files = store.pull("m", &silent()).await.unwrap();
+    let arrived = hub.arrived.clone();
+    let progress: Progress = Arc::new(move |event| {
+        if let PullEvent::Downloaded { done, .. } = event {
+            arrived.store(done, Ordering::SeqCst);
+        }
+    });
+    let files = store.pull("m", &progress).await.unwrap();
     assert_eq!(
         std::fs::read(files.dir.join("model.gguf")).unwrap(),
         content
@@ -271,4 +285,25 @@ async fn a_dead_hub_fails_fast_and_the_next_source_is_taken() {
         let told = |event: &PullEvent| matches!(event, PullEvent::Failed { reason, .. } if reason.contains("does not answer"));
         assert!(heard.iter().any(told), "{heard:?}");
     }
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_answer_is_told_once_and_not_asked_for_the_next_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = dir.path().join("origin");
+    std::fs::write(&origin, b"x").unwrap();
+    let sources = format!("sources = [{SOURCE}, {}]\n", local(&origin));
+    let file =
+        |name: &str| format!("[[models.files]]\nrole = \"gguf\"\nname = \"{name}\"\n{sources}");
+    let head =
+        "[[models]]\nname = \"m\"\ntask = \"generate\"\narchitecture = \"a\"\nlicence = \"MIT\"\n";
+    let text = format!("{head}{}{}", file("a.gguf"), file("b.gguf"));
+    let catalogue = Catalogue::parse(&text, Path::new("t")).unwrap();
+    let settings = settings(dir.path(), "http://127.0.0.1:9".to_owned());
+    let store = Store::new(dir.path().join("models"), catalogue, settings);
+    let (progress, heard) = listening();
+    store.pull("m", &progress).await.unwrap();
+    let heard = heard.lock().unwrap();
+    let failed = |event: &&PullEvent| matches!(event, PullEvent::Failed { .. });
+    assert_eq!(heard.iter().filter(failed).count(), 1, "{heard:?}");
 }

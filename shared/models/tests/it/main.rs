@@ -1,4 +1,5 @@
 //! Catalogue and store as their users meet them.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod catalogue;
 mod hub;

@@ -35,12 +35,12 @@ fn wheel(folder: &Path, package: &str, files: &[(&str, &[u8])]) {
 }
 
 const SPLIT: &str = "{ kind = \"package\", package = \"lore-test-part{n}\", version = \"1.0\", \
-                     inner = \"data/part{nn}.bin\", parts = 3, download = 1000 }";
+                     inner = \"data/part{nn}.bin\", parts = 2, download = 1000 }";
 
 fn split(wheels: &Path, content: &[u8], parts: &[usize]) {
-    let third = content.len().div_ceil(3);
+    let half = content.len().div_ceil(2);
     for number in parts {
-        let part = content.chunks(third).nth(number - 1).unwrap();
+        let part = content.chunks(half).nth(number - 1).unwrap();
         wheel(
             wheels,
             &format!("lore-test-part{number}"),
@@ -93,7 +93,7 @@ async fn a_split_file_is_joined_from_its_packages_and_the_packages_go() {
         return;
     };
     let content = content();
-    split(&wheels, &content, &[1, 2, 3]);
+    split(&wheels, &content, &[1, 2]);
     let store = store(dir.path(), &wheels, catalogue(&content, SPLIT));
     let (progress, heard) = listening();
     let files = store.pull("m", &progress).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_split_file_is_joined_from_its_packages_and_the_packages_go() {
             .iter()
             .filter(|event| downloaded(event))
             .count()
-            >= 3
+            >= 2
     );
 }
 
@@ -120,20 +120,17 @@ async fn an_interrupted_pull_keeps_its_parts_and_the_next_one_fetches_only_the_r
         return;
     };
     let content = content();
-    split(&wheels, &content, &[1, 2]);
+    split(&wheels, &content, &[1]);
     let store = store(dir.path(), &wheels, catalogue(&content, SPLIT));
     let error = store.pull("m", &silent()).await.unwrap_err();
     assert!(
-        error.to_string().contains("lore-test-part3==1.0"),
+        error.to_string().contains("lore-test-part2==1.0"),
         "{error}"
     );
     assert!(matches!(store.path("m"), Err(ModelError::NotPulled { .. })));
     assert_eq!(store.list()[0].presence, lore_models::Presence::Partial);
-    for number in [1, 2] {
-        std::fs::remove_file(wheels.join(format!("lore_test_part{number}-1.0-py3-none-any.whl")))
-            .unwrap();
-    }
-    split(&wheels, &content, &[3]);
+    std::fs::remove_file(wheels.join("lore_test_part1-1.0-py3-none-any.whl")).unwrap();
+    split(&wheels, &content, &[2]);
     let files = store.pull("m", &silent()).await.unwrap();
     assert_eq!(
         std::fs::read(files.dir.join("model.gguf")).unwrap(),
@@ -147,7 +144,7 @@ async fn a_dropped_pull_leaves_nothing_that_looks_whole_and_can_be_pulled_again(
         return;
     };
     let content = content();
-    split(&wheels, &content, &[1, 2, 3]);
+    split(&wheels, &content, &[1, 2]);
     let store = store(dir.path(), &wheels, catalogue(&content, SPLIT));
     let (progress, heard) = listening();
     {
@@ -185,7 +182,7 @@ async fn packages_with_other_bytes_are_refused_and_thrown_away() {
     let content = content();
     let mut bent = content.clone();
     bent[100_000] ^= 1;
-    split(&wheels, &bent, &[1, 2, 3]);
+    split(&wheels, &bent, &[1, 2]);
     let store = store(dir.path(), &wheels, catalogue(&content, SPLIT));
     let error = store.pull("m", &silent()).await.unwrap_err().to_string();
     assert!(
@@ -193,7 +190,7 @@ async fn packages_with_other_bytes_are_refused_and_thrown_away() {
         "{error}"
     );
     assert!(tree(store.dir()).is_empty());
-    split(&wheels, &content, &[1, 2, 3]);
+    split(&wheels, &content, &[1, 2]);
     store.pull("m", &silent()).await.unwrap();
 }
 
@@ -222,7 +219,7 @@ async fn files_of_a_zip_that_is_cut_into_packages_come_out_of_it() {
         zip.start_file(name, SimpleFileOptions::default()).unwrap();
         zip.write_all(content).unwrap();
     }
-    split(&wheels, &zip.finish().unwrap().into_inner(), &[1, 2, 3]);
+    split(&wheels, &zip.finish().unwrap().into_inner(), &[1, 2]);
     let source = SPLIT.replace("download", "member = \"m/b.bin\", download");
     let store = store(dir.path(), &wheels, catalogue(b"second", &source));
     let files = store.pull("m", &silent()).await.unwrap();

@@ -47,10 +47,6 @@ fn a_safetensors_folder_is_an_embedder_whose_graph_is_still_to_be_made() {
         (Task::Embed, "bert")
     );
     assert_eq!(model.file(Role::Onnx), None);
-    assert_eq!(
-        model.derived(Role::Onnx),
-        Some(dir.path().join("model.onnx").as_path())
-    );
 }
 
 #[test]

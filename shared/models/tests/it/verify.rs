@@ -44,7 +44,7 @@ name = \"config.json\"
 sources = [{ kind = \"inline\", content = \"{}\" }]
 [[models.files]]
 role = \"onnx\"
-name = \"model.onnx\"
+name = \"lore-*.onnx\"
 derived = true
 ";
     let catalogue = lore_models::Catalogue::parse(text, std::path::Path::new("t")).unwrap();
@@ -54,14 +54,8 @@ derived = true
     let found = store.verify("e", &silent()).await.unwrap();
     assert!(found.is_whole());
     assert_eq!(found.files[1].1, FileState::MadeAtFirstUse);
-    let graph = files.derived(lore_models::Role::Onnx).unwrap().to_owned();
-    std::fs::write(&graph, b"graph").unwrap();
-    assert_eq!(
-        store.verify("e", &silent()).await.unwrap().files[1].1,
-        FileState::Made
-    );
-    assert_eq!(
-        store.path("e").unwrap().file(lore_models::Role::Onnx),
-        Some(graph.as_path())
-    );
+    std::fs::write(files.dir.join("lore-int8-0123.onnx"), b"graph").unwrap();
+    let found = store.verify("e", &silent()).await.unwrap();
+    assert_eq!(found.files[1].1, FileState::Made);
+    assert_eq!(store.path("e").unwrap().file(lore_models::Role::Onnx), None);
 }

@@ -25,7 +25,7 @@ fn settings() -> ParseSettings {
 }
 
 /// The folder of sample documents, or a loud word that it is missing.
-fn samples() -> Option<PathBuf> {
+pub(crate) fn samples() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/documents");
     if folder.is_dir() {
         return Some(folder);

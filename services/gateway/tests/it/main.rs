@@ -1,0 +1,11 @@
+//! The gateway over HTTP, on real indexes, a real embedder and a real language model. Tests that need models say so and
+//! pass where `lore models pull` was not run; `LORE_REQUIRE_MODELS=1` makes that a failure.
+
+mod answers;
+mod chat;
+mod client;
+mod embeddings;
+mod generators;
+mod proxies;
+mod rig;
+mod searches;

@@ -1,0 +1,18 @@
+//! Here are examples, give me gradients and a better adapter: the training path over the same weights as serving.
+//!
+//! Everything here has a backward pass. Frozen weights stand outside the graph: no gradient of theirs is computed or kept.
+
+mod adamw;
+mod dropout;
+mod example;
+mod forward;
+mod gradients;
+mod loss;
+mod ops;
+mod parameters;
+
+pub use adamw::{AdamW, AdamWSettings, Moments};
+pub use example::{Example, IGNORED, targets};
+pub use forward::{TrainSettings, evaluate, gradients, train_logits};
+pub use gradients::Gradients;
+pub use parameters::{InitB, Parameters};
