@@ -27,18 +27,39 @@ pub(crate) enum Kind {
 const PROSE_LINE: usize = 40;
 
 /// Cuts the text in `range` into atoms of at most `limit` tokens. `headings` are the lines in it that are headings.
-pub(crate) fn atoms(text: &str, range: Range<usize>, headings: &[Range<usize>], tokens: &dyn Tokens, limit: usize) -> Vec<Atom> {
+pub(crate) fn atoms(
+    text: &str,
+    range: Range<usize>,
+    headings: &[Range<usize>],
+    tokens: &dyn Tokens,
+    limit: usize,
+) -> Vec<Atom> {
     let mut atoms = Vec::new();
     for block in blocks(text, range) {
-        let kind = if headings.iter().any(|heading| heading.start == block.start) { Kind::Heading } else { Kind::Block };
+        let kind = if headings.iter().any(|heading| heading.start == block.start) {
+            Kind::Heading
+        } else {
+            Kind::Block
+        };
         add_block(text, block, kind, tokens, limit, &mut atoms);
     }
     atoms
 }
 
-fn add_block(text: &str, block: Range<usize>, kind: Kind, tokens: &dyn Tokens, limit: usize, out: &mut Vec<Atom>) {
+fn add_block(
+    text: &str,
+    block: Range<usize>,
+    kind: Kind,
+    tokens: &dyn Tokens,
+    limit: usize,
+    out: &mut Vec<Atom>,
+) {
     let inside = text.get(block.clone()).unwrap_or_default();
-    let ends = if is_prose(inside) { sentence::ends(inside) } else { line_ends(inside) };
+    let ends = if is_prose(inside) {
+        sentence::ends(inside)
+    } else {
+        line_ends(inside)
+    };
     let mut start = 0;
     for end in ends {
         let whole = trimmed(text, block.start + start..block.start + end);
@@ -46,14 +67,27 @@ fn add_block(text: &str, block: Range<usize>, kind: Kind, tokens: &dyn Tokens, l
         for range in bounded(text, whole, tokens, limit) {
             let count = tokens.count(text.get(range.clone()).unwrap_or_default());
             let first = range.start == block.start;
-            let kind = if first || kind == Kind::Heading { kind } else { Kind::Inner };
-            out.push(Atom { range, tokens: count, kind });
+            let kind = if first || kind == Kind::Heading {
+                kind
+            } else {
+                Kind::Inner
+            };
+            out.push(Atom {
+                range,
+                tokens: count,
+                kind,
+            });
         }
     }
 }
 
 /// `range`, or pieces of it where it is too long for a chunk.
-fn bounded(text: &str, range: Range<usize>, tokens: &dyn Tokens, limit: usize) -> Vec<Range<usize>> {
+fn bounded(
+    text: &str,
+    range: Range<usize>,
+    tokens: &dyn Tokens,
+    limit: usize,
+) -> Vec<Range<usize>> {
     let inside = text.get(range.clone()).unwrap_or_default();
     if inside.is_empty() {
         return Vec::new();
@@ -90,7 +124,12 @@ fn is_prose(block: &str) -> bool {
     if lines.len() == 1 {
         return !block.contains(" | ");
     }
-    let own = lines.iter().filter(|line| line.contains(" | ") || line.starts_with([' ', '\t', '-', '•']) || is_numbered(line)).count();
+    let own = lines
+        .iter()
+        .filter(|line| {
+            line.contains(" | ") || line.starts_with([' ', '\t', '-', '•']) || is_numbered(line)
+        })
+        .count();
     let letters: usize = lines.iter().map(|line| line.chars().count()).sum();
     own * 3 < lines.len() && letters >= lines.len() * PROSE_LINE
 }
@@ -98,7 +137,9 @@ fn is_prose(block: &str) -> bool {
 /// Whether a line starts like `12.` or `a)`.
 fn is_numbered(line: &str) -> bool {
     let head = line.split_whitespace().next().unwrap_or_default();
-    head.len() <= 8 && head.ends_with(['.', ')']) && head.chars().next().is_some_and(char::is_alphanumeric)
+    head.len() <= 8
+        && head.ends_with(['.', ')'])
+        && head.chars().next().is_some_and(char::is_alphanumeric)
 }
 
 /// The end of each line, its line end included.

@@ -50,7 +50,12 @@ pub struct ChunkDraft {
 pub fn chunk(parsed: &Parsed, tokens: &dyn Tokens, settings: ChunkSettings) -> Vec<ChunkDraft> {
     let limit = settings.max_tokens.saturating_sub(tokens.overhead()).max(1);
     let overlap = settings.overlap_tokens.min(limit / 3);
-    let packer = Packer { text: &parsed.text, tokens, limit, overlap };
+    let packer = Packer {
+        text: &parsed.text,
+        tokens,
+        limit,
+        overlap,
+    };
     let mut drafts = Vec::new();
     for section in section::sections(parsed, tokens, limit) {
         for (span, count) in packer.pack(&section.atoms) {

@@ -28,13 +28,22 @@ impl Packer<'_> {
     pub(crate) fn pack(&self, atoms: &[Atom]) -> Vec<(Span, usize)> {
         let mut chunks: Vec<(Span, usize)> = Vec::new();
         let mut left: usize = atoms.iter().map(|atom| atom.tokens).sum();
-        let mut start = Start { byte: atoms.first().map_or(0, |atom| atom.range.start), repeated: 0, atom: 0 };
+        let mut start = Start {
+            byte: atoms.first().map_or(0, |atom| atom.range.start),
+            repeated: 0,
+            atom: 0,
+        };
         while let Some(first) = atoms.get(start.atom) {
             let end = self.best_end(atoms, start, left);
             let (byte, end, count) = self.fitted(atoms, start, end);
             let last = atoms.get(end - 1).unwrap_or(first);
             chunks.push((Span::new(byte, last.range.end), count));
-            left -= atoms.get(start.atom..end).unwrap_or_default().iter().map(|atom| atom.tokens).sum::<usize>();
+            left -= atoms
+                .get(start.atom..end)
+                .unwrap_or_default()
+                .iter()
+                .map(|atom| atom.tokens)
+                .sum::<usize>();
             start = self.next_start(atoms, byte, start.atom, end);
         }
         chunks
@@ -63,7 +72,12 @@ impl Packer<'_> {
         {
             end = at;
         }
-        while end > start.atom + 1 && end < atoms.len() && atoms.get(end - 1).is_some_and(|atom| atom.kind == Kind::Heading) {
+        while end > start.atom + 1
+            && end < atoms.len()
+            && atoms
+                .get(end - 1)
+                .is_some_and(|atom| atom.kind == Kind::Heading)
+        {
             end -= 1;
         }
         end
@@ -72,30 +86,49 @@ impl Packer<'_> {
     /// Tokens to fill: all there is room for, or half of what is left where that makes two even chunks.
     fn room(&self, left: usize) -> usize {
         let two_even = left > self.limit && left * 5 < self.limit * 8;
-        if two_even { (left * 11 / 20).min(self.limit) } else { self.limit }
+        if two_even {
+            (left * 11 / 20).min(self.limit)
+        } else {
+            self.limit
+        }
     }
 
     /// Whether to cut before the block at `at` rather than within it: the chunk is half full, or a quarter full and the block
     /// then stays whole.
     fn is_worth(&self, atoms: &[Atom], at: usize, size: usize) -> bool {
         let rest = atoms.get(at..).unwrap_or_default();
-        let inner = rest.iter().skip(1).take_while(|atom| atom.kind == Kind::Inner);
+        let inner = rest
+            .iter()
+            .skip(1)
+            .take_while(|atom| atom.kind == Kind::Inner);
         let block = rest.iter().take(1).chain(inner).scan(0, |sum, atom| {
             *sum += atom.tokens;
             (*sum <= self.limit).then_some(())
         });
-        let stays_whole = || block.count() == 1 + rest.iter().skip(1).take_while(|atom| atom.kind == Kind::Inner).take(self.limit + 1).count();
+        let stays_whole = || {
+            block.count()
+                == 1 + rest
+                    .iter()
+                    .skip(1)
+                    .take_while(|atom| atom.kind == Kind::Inner)
+                    .take(self.limit + 1)
+                    .count()
+        };
         size * 2 >= self.limit || (size * 4 >= self.limit && stays_whole())
     }
 
     /// The chunk as it fits by an exact count: its first byte, the atom that it ends before, and its tokens. First what is
     /// repeated goes, then atoms from its end; one atom always stays.
     fn fitted(&self, atoms: &[Atom], start: Start, end: usize) -> (usize, usize, usize) {
-        let own = atoms.get(start.atom).map_or(start.byte, |atom| atom.range.start);
+        let own = atoms
+            .get(start.atom)
+            .map_or(start.byte, |atom| atom.range.start);
         let (mut byte, mut end) = (start.byte, end.max(start.atom + 1));
         loop {
             let last = atoms.get(end - 1).map_or(own, |atom| atom.range.end);
-            let count = self.tokens.count(self.text.get(byte..last).unwrap_or_default());
+            let count = self
+                .tokens
+                .count(self.text.get(byte..last).unwrap_or_default());
             if count <= self.limit || (byte == own && end == start.atom + 1) {
                 return (byte, end, count);
             }
@@ -110,13 +143,21 @@ impl Packer<'_> {
     /// Where the chunk after the one of the atoms `from..end` (which starts at `byte`) starts: a few sentences back, or a few
     /// words where the last sentence is long.
     fn next_start(&self, atoms: &[Atom], byte: usize, from: usize, end: usize) -> Start {
-        let fresh = Start { byte: atoms.get(end).map_or(0, |atom| atom.range.start), repeated: 0, atom: end };
+        let fresh = Start {
+            byte: atoms.get(end).map_or(0, |atom| atom.range.start),
+            repeated: 0,
+            atom: end,
+        };
         if end >= atoms.len() || self.overlap == 0 {
             return fresh;
         }
         let mut first = end;
         let mut repeated = 0;
-        while let Some(atom) = first.checked_sub(1).filter(|before| *before > from).and_then(|before| atoms.get(before)) {
+        while let Some(atom) = first
+            .checked_sub(1)
+            .filter(|before| *before > from)
+            .and_then(|before| atoms.get(before))
+        {
             if repeated + atom.tokens > self.overlap || atom.kind == Kind::Heading {
                 break;
             }
@@ -124,8 +165,18 @@ impl Packer<'_> {
             first -= 1;
         }
         match atoms.get(first).filter(|_| first < end) {
-            Some(atom) => Start { byte: atom.range.start, repeated, atom: end },
-            None => self.few_words(atoms.get(end - 1), byte).map_or(fresh, |(byte, repeated)| Start { byte, repeated, atom: end }),
+            Some(atom) => Start {
+                byte: atom.range.start,
+                repeated,
+                atom: end,
+            },
+            None => self
+                .few_words(atoms.get(end - 1), byte)
+                .map_or(fresh, |(byte, repeated)| Start {
+                    byte,
+                    repeated,
+                    atom: end,
+                }),
         }
     }
 
@@ -138,10 +189,16 @@ impl Packer<'_> {
         let tail = inside.ceil_char_boundary(tail);
         let words = inside.get(tail..)?;
         // Only at the start of a word, unless the script has none.
-        let at_word = inside.get(..tail)?.ends_with(char::is_whitespace) || words.starts_with(char::is_whitespace);
-        let skip = if at_word { 0 } else { words.find(char::is_whitespace)? };
+        let at_word = inside.get(..tail)?.ends_with(char::is_whitespace)
+            || words.starts_with(char::is_whitespace);
+        let skip = if at_word {
+            0
+        } else {
+            words.find(char::is_whitespace)?
+        };
         let range = trimmed(self.text, atom.range.start + tail + skip..atom.range.end);
         let count = self.tokens.count(self.text.get(range.clone())?);
-        (!range.is_empty() && range.start > chunk_start && count <= self.overlap + 2).then_some((range.start, count))
+        (!range.is_empty() && range.start > chunk_start && count <= self.overlap + 2)
+            .then_some((range.start, count))
     }
 }

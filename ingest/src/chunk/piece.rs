@@ -12,7 +12,9 @@ pub(crate) fn ends(text: &str, tokens: &dyn Tokens, limit: usize) -> Vec<usize> 
     let mut ends = Vec::new();
     let mut start = 0;
     while start < text.len() {
-        let window_end = text.floor_char_boundary(start.saturating_add(limit * BYTES_PER_TOKEN)).max(next_char(text, start));
+        let window_end = text
+            .floor_char_boundary(start.saturating_add(limit * BYTES_PER_TOKEN))
+            .max(next_char(text, start));
         let window = text.get(start..window_end).unwrap_or_default();
         start += first_end(window, tokens, limit, window_end < text.len());
         ends.push(start);
@@ -43,7 +45,11 @@ fn first_end(window: &str, tokens: &dyn Tokens, limit: usize, cut: bool) -> usiz
 fn border(text: &str, at: usize) -> usize {
     let at = text.floor_char_boundary(at);
     let head = text.get(..at).unwrap_or_default();
-    let space = head.char_indices().rev().take_while(|(place, _)| *place * 2 >= at).find(|(_, c)| c.is_whitespace());
+    let space = head
+        .char_indices()
+        .rev()
+        .take_while(|(place, _)| *place * 2 >= at)
+        .find(|(_, c)| c.is_whitespace());
     if let Some((place, c)) = space {
         return place + c.len_utf8();
     }
@@ -58,5 +64,7 @@ fn border(text: &str, at: usize) -> usize {
 
 /// The end of the character that starts at `at`.
 fn next_char(text: &str, at: usize) -> usize {
-    text.get(at..).and_then(|rest| rest.chars().next()).map_or(text.len(), |c| at + c.len_utf8())
+    text.get(at..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(text.len(), |c| at + c.len_utf8())
 }

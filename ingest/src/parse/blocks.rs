@@ -10,7 +10,11 @@ pub(crate) enum Block {
     /// A paragraph; line ends in it are meant.
     Paragraph(String),
     /// A line of a list: nesting from 0, what stands before it (`-`, `3.`, nothing for a continued item), and its text.
-    Item { depth: usize, marker: String, text: String },
+    Item {
+        depth: usize,
+        marker: String,
+        text: String,
+    },
     /// A row of a table; `first` starts a table.
     Row { first: bool, cells: Vec<String> },
     /// Text whose layout matters, such as code.
@@ -48,7 +52,14 @@ enum Join {
 impl Composer {
     /// An empty text that may grow to `max_text` bytes.
     pub(crate) fn new(max_text: usize) -> Self {
-        Self { text: String::new(), headings: Vec::new(), pages: Vec::new(), waiting_pages: 0, last: None, max_text }
+        Self {
+            text: String::new(),
+            headings: Vec::new(),
+            pages: Vec::new(),
+            waiting_pages: 0,
+            last: None,
+            max_text,
+        }
     }
 
     /// Every block of `blocks` as a text.
@@ -65,7 +76,11 @@ impl Composer {
         match block {
             Block::Heading { level, text } => self.heading(level, one_line(&text)),
             Block::Paragraph(text) => self.write(&squeeze(&text), Join::Apart, true),
-            Block::Item { depth, marker, text } => self.item(depth, &marker, &squeeze(&text)),
+            Block::Item {
+                depth,
+                marker,
+                text,
+            } => self.item(depth, &marker, &squeeze(&text)),
             Block::Row { first, cells } => self.row(first, &cells),
             Block::Verbatim(text) => self.write(&verbatim(&text), Join::Apart, true),
         }
@@ -95,7 +110,11 @@ impl Composer {
     /// The text and the places in it.
     pub(crate) fn finish(mut self) -> Composed {
         self.settle_pages();
-        Composed { text: self.text, headings: self.headings, pages: self.pages }
+        Composed {
+            text: self.text,
+            headings: self.headings,
+            pages: self.pages,
+        }
     }
 
     fn heading(&mut self, level: u8, text: String) {
@@ -104,7 +123,11 @@ impl Composer {
         }
         self.write(&text, Join::Apart, true);
         let offset = self.text.len() - text.len();
-        self.headings.push(Heading { offset, level: level.clamp(1, 6), text });
+        self.headings.push(Heading {
+            offset,
+            level: level.clamp(1, 6),
+            text,
+        });
     }
 
     fn item(&mut self, depth: usize, marker: &str, text: &str) {
@@ -113,7 +136,10 @@ impl Composer {
         }
         let indent = "  ".repeat(depth.min(12));
         let gap = if marker.is_empty() { "" } else { " " };
-        let continued = format!("\n{indent}{}", " ".repeat(marker.chars().count() + gap.len()));
+        let continued = format!(
+            "\n{indent}{}",
+            " ".repeat(marker.chars().count() + gap.len())
+        );
         let line = format!("{indent}{marker}{gap}{}", text.replace('\n', &continued));
         self.write(&line, Join::Item, true);
     }
@@ -138,7 +164,11 @@ impl Composer {
             Join::Row => !apart && self.last == Some(Join::Row),
         };
         // The first block must not begin with an indent: the text starts with a visible character.
-        let text = if self.text.is_empty() { text.trim_start() } else { text };
+        let text = if self.text.is_empty() {
+            text.trim_start()
+        } else {
+            text
+        };
         if !self.text.is_empty() {
             self.text.push_str(if tight { "\n" } else { "\n\n" });
         }
@@ -148,7 +178,8 @@ impl Composer {
     }
 
     fn settle_pages(&mut self) {
-        self.pages.extend(std::iter::repeat_n(self.text.len(), self.waiting_pages));
+        self.pages
+            .extend(std::iter::repeat_n(self.text.len(), self.waiting_pages));
         self.waiting_pages = 0;
     }
 
@@ -156,7 +187,10 @@ impl Composer {
         if self.text.len() <= self.max_text {
             return Ok(());
         }
-        Err(ParseError::TooLarge { what: "its text".to_owned(), limit: format!("{} MiB", self.max_text >> 20) })
+        Err(ParseError::TooLarge {
+            what: "its text".to_owned(),
+            limit: format!("{} MiB", self.max_text >> 20),
+        })
     }
 }
 
@@ -165,17 +199,27 @@ mod tests {
     use super::*;
 
     fn item(depth: usize, marker: &str, text: &str) -> Block {
-        Block::Item { depth, marker: marker.to_owned(), text: text.to_owned() }
+        Block::Item {
+            depth,
+            marker: marker.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     fn row(first: bool, cells: &[&str]) -> Block {
-        Block::Row { first, cells: cells.iter().map(|cell| (*cell).to_owned()).collect() }
+        Block::Row {
+            first,
+            cells: cells.iter().map(|cell| (*cell).to_owned()).collect(),
+        }
     }
 
     #[test]
     fn blocks_stand_apart_and_lines_of_a_list_or_table_together() {
         let blocks = vec![
-            Block::Heading { level: 1, text: "Title".into() },
+            Block::Heading {
+                level: 1,
+                text: "Title".into(),
+            },
             Block::Paragraph("One \n two".into()),
             item(0, "-", "a\nb"),
             item(1, "1.", "c"),
@@ -188,25 +232,40 @@ mod tests {
         let composed = Composer::compose(blocks, 1 << 20).expect("it is short");
         let expected = "Title\n\nOne\ntwo\n\n- a\n  b\n  1. c\n\nx |\n1 | 2\n\ny | z\n\n  code";
         assert_eq!(composed.text, expected);
-        assert_eq!(composed.headings, [Heading { offset: 0, level: 1, text: "Title".into() }]);
+        assert_eq!(
+            composed.headings,
+            [Heading {
+                offset: 0,
+                level: 1,
+                text: "Title".into()
+            }]
+        );
     }
 
     #[test]
     fn a_page_starts_at_its_first_block_or_inside_a_continued_one() {
         let mut composer = Composer::new(1 << 20);
         composer.page();
-        composer.push(Block::Paragraph("one".into())).expect("it is short");
+        composer
+            .push(Block::Paragraph("one".into()))
+            .expect("it is short");
         composer.page();
         composer.page();
         composer.extend(" ", "two").expect("it is short");
         composer.page();
         let composed = composer.finish();
-        assert_eq!((composed.text.as_str(), composed.pages), ("one two", vec![0, 4, 4, 7]));
+        assert_eq!(
+            (composed.text.as_str(), composed.pages),
+            ("one two", vec![0, 4, 4, 7])
+        );
     }
 
     #[test]
     fn a_text_over_the_limit_is_refused() {
         let refused = Composer::compose(vec![Block::Paragraph("x".repeat(11))], 10);
-        assert!(matches!(refused, Err(ParseError::TooLarge { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ParseError::TooLarge { .. })),
+            "{refused:?}"
+        );
     }
 }

@@ -4,7 +4,9 @@
 fn is_noise(c: char) -> bool {
     match c {
         '\t' | '\n' => false,
-        '\u{AD}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => true,
+        '\u{AD}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => {
+            true
+        }
         '\u{202A}'..='\u{202E}' | '\u{FFF9}'..='\u{FFFC}' | '\u{FFFE}' | '\u{FFFF}' => true,
         _ => c.is_control(),
     }
@@ -83,12 +85,18 @@ mod tests {
 
     #[test]
     fn white_space_collapses_but_lines_stay() {
-        assert_eq!(squeeze("  a\u{A0}\u{A0} b \r\n\r\n c\u{200B}d\u{0}  "), "a b\ncd");
+        assert_eq!(
+            squeeze("  a\u{A0}\u{A0} b \r\n\r\n c\u{200B}d\u{0}  "),
+            "a b\ncd"
+        );
         assert_eq!(one_line("a\nb"), "a b");
     }
 
     #[test]
     fn layout_is_kept_verbatim() {
-        assert_eq!(verbatim("\n\n  if x:\r\n\ty  \r\r\r\rz\u{C}"), "  if x:\n\ty\n\nz");
+        assert_eq!(
+            verbatim("\n\n  if x:\r\n\ty  \r\r\r\rz\u{C}"),
+            "  if x:\n\ty\n\nz"
+        );
     }
 }

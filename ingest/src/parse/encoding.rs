@@ -18,7 +18,10 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Number of characters that could not be read.
     pub(crate) fn unreadable(&self) -> usize {
-        self.text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count()
+        self.text
+            .chars()
+            .filter(|c| *c == char::REPLACEMENT_CHARACTER)
+            .count()
     }
 
     /// A warning where some bytes fit no character.
@@ -63,18 +66,31 @@ fn wide(bytes: &[u8]) -> Option<Decoded> {
         return Some(decoded);
     }
     // An odd byte at the end is a cut file, not another encoding.
-    let sample = bytes.get(..bytes.len().min(4096) & !1).filter(|sample| sample.len() >= 2)?;
+    let sample = bytes
+        .get(..bytes.len().min(4096) & !1)
+        .filter(|sample| sample.len() >= 2)?;
     if sample.len() < 4 && !sample.contains(&0) {
         return None;
     }
-    [UTF_16LE, UTF_16BE].into_iter().find(|encoding| is_likely_utf16(sample, encoding)).map(|encoding| with(encoding, bytes))
+    [UTF_16LE, UTF_16BE]
+        .into_iter()
+        .find(|encoding| is_likely_utf16(sample, encoding))
+        .map(|encoding| with(encoding, bytes))
 }
 
 fn wide_32(bytes: &[u8]) -> Option<Decoded> {
-    let sample = bytes.get(..bytes.len().min(4096) & !3).filter(|sample| sample.len() >= 8)?;
-    let reads: [(fn([u8; 4]) -> u32, &str); 2] = [(u32::from_le_bytes, "UTF-32LE"), (u32::from_be_bytes, "UTF-32BE")];
+    let sample = bytes
+        .get(..bytes.len().min(4096) & !3)
+        .filter(|sample| sample.len() >= 8)?;
+    let reads: [(fn([u8; 4]) -> u32, &str); 2] = [
+        (u32::from_le_bytes, "UTF-32LE"),
+        (u32::from_be_bytes, "UTF-32BE"),
+    ];
     for (read, name) in reads {
-        let fits = |unit: &[u8]| unit.try_into().is_ok_and(|unit| matches!(read(unit), 9..=0x10_FFFF));
+        let fits = |unit: &[u8]| {
+            unit.try_into()
+                .is_ok_and(|unit| matches!(read(unit), 9..=0x10_FFFF))
+        };
         if sample.chunks_exact(4).all(fits) {
             return Some(utf32(bytes, read, name));
         }
@@ -91,26 +107,44 @@ fn is_likely_utf16(sample: &[u8], encoding: &'static Encoding) -> bool {
     let total = text.chars().count();
     let count = |test: fn(char) -> bool| text.chars().filter(|c| test(*c)).count();
     let basic = count(|c| matches!(c, ' '..='~' | '\n' | '\r' | '\t'));
-    let han = count(|c| matches!(c, '\u{4E00}'..='\u{9FA5}' | '\u{3000}'..='\u{30FF}' | '\u{FF00}'..='\u{FFEF}'));
+    let han = count(
+        |c| matches!(c, '\u{4E00}'..='\u{9FA5}' | '\u{3000}'..='\u{30FF}' | '\u{FF00}'..='\u{FFEF}'),
+    );
     let hangul = count(|c| matches!(c, '\u{AC00}'..='\u{D7A3}'));
     let alphabets = count(|c| matches!(c, '\u{A0}'..='\u{6FF}' | '\u{2010}'..='\u{2030}'));
-    let script = if sample.contains(&0) { alphabets + hangul.max(han) } else { hangul.max(han) };
+    let script = if sample.contains(&0) {
+        alphabets + hangul.max(han)
+    } else {
+        hangul.max(han)
+    };
     basic > 0 && (basic + script) * 20 >= total * 19
 }
 
 fn utf32(bytes: &[u8], read: fn([u8; 4]) -> u32, encoding: &'static str) -> Decoded {
     let units = bytes.chunks(4).map(|unit| unit.try_into().ok().map(read));
-    let text = units.map(|unit| unit.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let text = units
+        .map(|unit| {
+            unit.and_then(char::from_u32)
+                .unwrap_or(char::REPLACEMENT_CHARACTER)
+        })
+        .collect();
     Decoded { text, encoding }
 }
 
 /// UTF-8, where every byte fits, or nearly every one of a text that has more than ASCII in it.
 fn utf8(bytes: &[u8]) -> Option<Decoded> {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        return Some(Decoded { text: text.to_owned(), encoding: "UTF-8" });
+        return Some(Decoded {
+            text: text.to_owned(),
+            encoding: "UTF-8",
+        });
     }
     let decoded = with(UTF_8, bytes);
-    let wide = decoded.text.chars().filter(|c| !c.is_ascii() && *c != char::REPLACEMENT_CHARACTER).count();
+    let wide = decoded
+        .text
+        .chars()
+        .filter(|c| !c.is_ascii() && *c != char::REPLACEMENT_CHARACTER)
+        .count();
     (decoded.unreadable() * 50 < wide).then_some(decoded)
 }
 
@@ -123,7 +157,10 @@ fn labelled(bytes: &[u8], label: Option<&str>) -> Option<Decoded> {
     }
     let (text, failed) = encoding.decode_without_bom_handling(bytes);
     let controls = text.chars().any(|c| matches!(c, '\u{80}'..='\u{9F}'));
-    (!failed && !controls).then(|| Decoded { text: text.into_owned(), encoding: encoding.name() })
+    (!failed && !controls).then(|| Decoded {
+        text: text.into_owned(),
+        encoding: encoding.name(),
+    })
 }
 
 /// What the statistics of the bytes say; the label wins where it reads them with fewer faults.
@@ -132,7 +169,9 @@ fn guessed(bytes: &[u8], label: Option<&str>) -> Decoded {
     let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
     detector.feed(sample, true);
     let guess = with(detector.guess(None, Utf8Detection::Allow), bytes);
-    let named = label.and_then(|label| Encoding::for_label(label.trim().as_bytes())).map(|encoding| with(encoding, bytes));
+    let named = label
+        .and_then(|label| Encoding::for_label(label.trim().as_bytes()))
+        .map(|encoding| with(encoding, bytes));
     match named {
         Some(named) if named.unreadable() < guess.unreadable() => named,
         _ => guess,
@@ -141,19 +180,27 @@ fn guessed(bytes: &[u8], label: Option<&str>) -> Decoded {
 
 fn with(encoding: &'static Encoding, bytes: &[u8]) -> Decoded {
     let (text, _) = encoding.decode_without_bom_handling(bytes);
-    Decoded { text: text.into_owned(), encoding: encoding.name() }
+    Decoded {
+        text: text.into_owned(),
+        encoding: encoding.name(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CHINESE: &str = "员工手册规定，年假为十五天，病假需要医生证明。加班须经主管批准，\n并在次月内调休。";
-    const JAPANESE: &str = "社員は年に十五日の有給休暇を取得できます。病気の場合は診断書が必要です。";
-    const KOREAN: &str = "직원은 일 년에 십오 일의 연차 휴가를 사용할 수 있습니다. 병가는 진단서가 필요합니다.";
-    const CZECH: &str = "Zaměstnanci mají nárok na pětadvacet dní dovolené, žádost musí schválit přímý nadřízený.";
+    const CHINESE: &str =
+        "员工手册规定，年假为十五天，病假需要医生证明。加班须经主管批准，\n并在次月内调休。";
+    const JAPANESE: &str =
+        "社員は年に十五日の有給休暇を取得できます。病気の場合は診断書が必要です。";
+    const KOREAN: &str =
+        "직원은 일 년에 십오 일의 연차 휴가를 사용할 수 있습니다. 병가는 진단서가 필요합니다.";
+    const CZECH: &str =
+        "Zaměstnanci mají nárok na pětadvacet dní dovolené, žádost musí schválit přímý nadřízený.";
     const RUSSIAN: &str = "Сотрудники имеют право на двадцать восемь дней отпуска в году.";
-    const TRADITIONAL: &str = "員工手冊規定，年假為十五天，病假需要醫生證明。加班須經主管批准，並在次月內調休。";
+    const TRADITIONAL: &str =
+        "員工手冊規定，年假為十五天，病假需要醫生證明。加班須經主管批准，並在次月內調休。";
 
     fn encoded(text: &str, label: &str) -> Vec<u8> {
         let encoding = Encoding::for_label(label.as_bytes()).expect("a known label");
@@ -180,22 +227,39 @@ mod tests {
 
     #[test]
     fn wide_encodings_are_told_with_and_without_a_mark() {
-        for text in ["Plain English text, line one.\nLine two.", CHINESE, KOREAN, RUSSIAN] {
+        for text in [
+            "Plain English text, line one.\nLine two.",
+            CHINESE,
+            KOREAN,
+            RUSSIAN,
+        ] {
             let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
-            let words: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+            let words: Vec<u8> = text
+                .chars()
+                .flat_map(|c| u32::from(c).to_le_bytes())
+                .collect();
             for bytes in [&little, &big, &words] {
                 assert_eq!(decode(bytes, None).text, text);
             }
-            assert_eq!(decode(&[&[0xFF, 0xFE], little.as_slice()].concat(), None).text, text);
+            assert_eq!(
+                decode(&[&[0xFF, 0xFE], little.as_slice()].concat(), None).text,
+                text
+            );
         }
     }
 
     #[test]
     fn a_label_is_trusted_only_where_it_fits() {
-        assert_eq!(decode(&encoded(RUSSIAN, "koi8-r"), Some("koi8-r")).text, RUSSIAN);
+        assert_eq!(
+            decode(&encoded(RUSSIAN, "koi8-r"), Some("koi8-r")).text,
+            RUSSIAN
+        );
         assert_eq!(decode(CHINESE.as_bytes(), Some("gb2312")).text, CHINESE);
-        assert_eq!(decode(&encoded(CHINESE, "gb18030"), Some("utf-8")).text, CHINESE);
+        assert_eq!(
+            decode(&encoded(CHINESE, "gb18030"), Some("utf-8")).text,
+            CHINESE
+        );
     }
 
     #[test]

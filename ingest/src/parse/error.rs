@@ -96,16 +96,25 @@ impl ParseError {
         let hint = match self {
             Self::Empty => "send a file that holds text",
             Self::Unsupported { remedy, .. } | Self::Unavailable { remedy, .. } => remedy,
-            Self::Encrypted { .. } => "remove the password in the program that set it, save the file and send it again",
-            Self::NoText { format: DocumentFormat::Pdf, .. } => {
+            Self::Encrypted { .. } => {
+                "remove the password in the program that set it, save the file and send it again"
+            }
+            Self::NoText {
+                format: DocumentFormat::Pdf,
+                ..
+            } => {
                 "run text recognition (OCR) over the file, for example with `ocrmypdf`, and send the result"
             }
             Self::NoText { .. } => "send a file that holds text",
-            Self::Malformed { .. } => "open the file in the program that made it, save it again and send the new file",
+            Self::Malformed { .. } => {
+                "open the file in the program that made it, save it again and send the new file"
+            }
             Self::TooLarge { .. } => "split the document into smaller ones",
             Self::TimedOut { .. } => "split the document, or raise `ingest.parse_timeout`",
             Self::OutOfMemory { .. } => "split the document, or raise `ingest.parse_memory`",
-            Self::Crashed { .. } => "save the file again in the program that made it, or convert it to another format",
+            Self::Crashed { .. } => {
+                "save the file again in the program that made it, or convert it to another format"
+            }
         };
         Some(hint.to_owned())
     }

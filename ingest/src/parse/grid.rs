@@ -34,11 +34,21 @@ impl Grid {
         for cell in cells {
             count += 1;
             self.carry(&mut row);
-            let columns = cell.columns.clamp(1, MAX_COLUMNS.saturating_sub(row.len()).max(1));
-            let again = if cell.text.len() <= MAX_REPEATED { cell.text.as_str() } else { "" };
+            let columns = cell
+                .columns
+                .clamp(1, MAX_COLUMNS.saturating_sub(row.len()).max(1));
+            let again = if cell.text.len() <= MAX_REPEATED {
+                cell.text.as_str()
+            } else {
+                ""
+            };
             for place in 0..columns {
                 self.hold(row.len(), cell.rows.clamp(1, MAX_ROWS) - 1, again);
-                row.push(if place == 0 { cell.text.clone() } else { again.to_owned() });
+                row.push(if place == 0 {
+                    cell.text.clone()
+                } else {
+                    again.to_owned()
+                });
             }
         }
         self.carry(&mut row);
@@ -51,13 +61,25 @@ impl Grid {
 
     /// The rows as blocks.
     pub(crate) fn finish(self) -> Vec<Block> {
-        let rows = self.rows.into_iter().filter(|row| row.iter().any(|cell| !cell.trim().is_empty()));
-        rows.enumerate().map(|(place, cells)| Block::Row { first: place == 0, cells }).collect()
+        let rows = self
+            .rows
+            .into_iter()
+            .filter(|row| row.iter().any(|cell| !cell.trim().is_empty()));
+        rows.enumerate()
+            .map(|(place, cells)| Block::Row {
+                first: place == 0,
+                cells,
+            })
+            .collect()
     }
 
     /// Fills the next columns of `row` with what cells above put there.
     fn carry(&mut self, row: &mut Vec<String>) {
-        while let Some((left, text)) = self.carried.get_mut(row.len()).filter(|(left, _)| *left > 0) {
+        while let Some((left, text)) = self
+            .carried
+            .get_mut(row.len())
+            .filter(|(left, _)| *left > 0)
+        {
             *left -= 1;
             row.push(text.clone());
         }
@@ -82,11 +104,21 @@ mod tests {
     use super::*;
 
     fn cell(text: &str, columns: usize, rows: usize) -> Cell {
-        Cell { text: text.to_owned(), columns, rows }
+        Cell {
+            text: text.to_owned(),
+            columns,
+            rows,
+        }
     }
 
     fn rows(grid: Grid) -> Vec<String> {
-        let cells = |block| if let Block::Row { cells, .. } = block { cells.join("|") } else { String::new() };
+        let cells = |block| {
+            if let Block::Row { cells, .. } = block {
+                cells.join("|")
+            } else {
+                String::new()
+            }
+        };
         grid.finish().into_iter().map(cells).collect()
     }
 
@@ -97,7 +129,10 @@ mod tests {
         grid.row([cell("Year", 1, 1), cell("Sales", 2, 1)].into_iter());
         grid.row([cell("2023", 1, 2), cell("a", 1, 1), cell("b", 1, 1)].into_iter());
         grid.row([cell("c", 1, 1), cell("d", 1, 1)].into_iter());
-        assert_eq!(rows(grid), ["Report", "Year|Sales|Sales", "2023|a|b", "2023|c|d"]);
+        assert_eq!(
+            rows(grid),
+            ["Report", "Year|Sales|Sales", "2023|a|b", "2023|c|d"]
+        );
     }
 
     #[test]

@@ -5,20 +5,31 @@ use super::blocks::{Block, Composer};
 use super::error::ParseError;
 use super::html;
 use super::settings::Limits;
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{
+    CodeBlockKind, Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd,
+};
 
 /// The text of a Markdown document.
 pub(crate) fn parse(markdown: &str, limits: &Limits) -> Result<Read, ParseError> {
     let markdown = markdown.strip_prefix('\u{FEFF}').unwrap_or(markdown);
-    let mut reader = Reader { limits: *limits, ..Reader::default() };
+    let mut reader = Reader {
+        limits: *limits,
+        ..Reader::default()
+    };
     for event in Parser::new_ext(markdown, options()) {
         reader.event(event);
     }
     reader.flush();
     let title = front_value(&reader.front, "title");
-    let language = front_value(&reader.front, "lang").or_else(|| front_value(&reader.front, "language"));
+    let language =
+        front_value(&reader.front, "lang").or_else(|| front_value(&reader.front, "language"));
     let composed = Composer::compose(reader.blocks, limits.max_text)?;
-    Ok(Read { composed, title, language, warnings: Vec::new() })
+    Ok(Read {
+        composed,
+        title,
+        language,
+        warnings: Vec::new(),
+    })
 }
 
 fn options() -> Options {
@@ -37,7 +48,10 @@ fn options() -> Options {
 fn front_value(front: &str, key: &str) -> Option<String> {
     front.lines().find_map(|line| {
         let rest = line.strip_prefix(key)?.trim_start();
-        let value = rest.strip_prefix([':', '='])?.trim().trim_matches(['"', '\'']);
+        let value = rest
+            .strip_prefix([':', '='])?
+            .trim()
+            .trim_matches(['"', '\'']);
         (!value.is_empty()).then(|| value.to_owned())
     })
 }
@@ -71,7 +85,10 @@ impl Reader {
             Event::Start(tag) => self.start(tag),
             Event::End(tag) => self.end(tag),
             Event::Text(text) if self.in_front => self.front.push_str(&text),
-            Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => self.text(&text),
+            Event::Text(text)
+            | Event::Code(text)
+            | Event::InlineMath(text)
+            | Event::DisplayMath(text) => self.text(&text),
             Event::Html(html) => self.html.push_str(&html),
             Event::InlineHtml(html) => self.inline_html(&html),
             Event::SoftBreak => self.text(" "),
@@ -85,7 +102,11 @@ impl Reader {
 
     fn start(&mut self, tag: Tag<'_>) {
         match tag {
-            Tag::Paragraph | Tag::BlockQuote(_) | Tag::FootnoteDefinition(_) | Tag::DefinitionList | Tag::HtmlBlock => self.flush(),
+            Tag::Paragraph
+            | Tag::BlockQuote(_)
+            | Tag::FootnoteDefinition(_)
+            | Tag::DefinitionList
+            | Tag::HtmlBlock => self.flush(),
             Tag::Heading { level, .. } => {
                 self.flush();
                 self.heading = Some(number(level));
@@ -105,8 +126,15 @@ impl Reader {
             Tag::Table(_) => self.flush(),
             Tag::TableHead => self.row = Some((true, Vec::new())),
             Tag::TableRow => self.row = Some((false, Vec::new())),
-            Tag::MetadataBlock(MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle) => self.in_front = true,
-            Tag::TableCell | Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Superscript | Tag::Subscript => {}
+            Tag::MetadataBlock(MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle) => {
+                self.in_front = true
+            }
+            Tag::TableCell
+            | Tag::Emphasis
+            | Tag::Strong
+            | Tag::Strikethrough
+            | Tag::Superscript
+            | Tag::Subscript => {}
             Tag::Link { .. } | Tag::Image { .. } => {}
         }
     }
@@ -137,13 +165,24 @@ impl Reader {
                 }
             }
             TagEnd::TableHead | TagEnd::TableRow => {
-                let row = self.row.take().map(|(first, cells)| Block::Row { first, cells });
+                let row = self
+                    .row
+                    .take()
+                    .map(|(first, cells)| Block::Row { first, cells });
                 self.blocks.extend(row);
             }
             TagEnd::MetadataBlock(_) => self.in_front = false,
             TagEnd::HtmlBlock => self.flush_html(),
-            TagEnd::Paragraph | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition | TagEnd::DefinitionList | TagEnd::Table => self.flush(),
-            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Superscript | TagEnd::Subscript => {}
+            TagEnd::Paragraph
+            | TagEnd::BlockQuote(_)
+            | TagEnd::FootnoteDefinition
+            | TagEnd::DefinitionList
+            | TagEnd::Table => self.flush(),
+            TagEnd::Emphasis
+            | TagEnd::Strong
+            | TagEnd::Strikethrough
+            | TagEnd::Superscript
+            | TagEnd::Subscript => {}
             TagEnd::Link | TagEnd::Image => {}
         }
     }
@@ -156,7 +195,11 @@ impl Reader {
 
     /// A tag within a line: line ends count, images give their text, scripts and styles hide theirs.
     fn inline_html(&mut self, html: &str) {
-        let name: String = html.trim_start_matches(['<', '/']).chars().take_while(char::is_ascii_alphanumeric).collect();
+        let name: String = html
+            .trim_start_matches(['<', '/'])
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
         match (name.to_ascii_lowercase().as_str(), html.starts_with("</")) {
             ("br", _) => self.text("\n"),
             ("img", _) => self.text(&html::fragment_text(html)),
@@ -206,7 +249,11 @@ impl Reader {
         } else if let Some((depth, marker)) = self.line.take() {
             let further = if marker.is_empty() { depth } else { depth + 1 };
             self.line = Some((further, String::new()));
-            Block::Item { depth, marker, text }
+            Block::Item {
+                depth,
+                marker,
+                text,
+            }
         } else {
             Block::Paragraph(text)
         };
@@ -230,7 +277,10 @@ mod tests {
     use super::*;
 
     fn text(markdown: &str) -> String {
-        parse(markdown, &Limits::default()).expect("it is short").composed.text
+        parse(markdown, &Limits::default())
+            .expect("it is short")
+            .composed
+            .text
     }
 
     #[test]
@@ -242,8 +292,15 @@ mod tests {
 
     #[test]
     fn front_matter_gives_the_title_and_no_text() {
-        let read = parse("---\ntitle: \"Leave policy\"\nlang: en\n---\nText.", &Limits::default()).expect("it is short");
-        assert_eq!((read.title.as_deref(), read.composed.text.as_str()), (Some("Leave policy"), "Text."));
+        let read = parse(
+            "---\ntitle: \"Leave policy\"\nlang: en\n---\nText.",
+            &Limits::default(),
+        )
+        .expect("it is short");
+        assert_eq!(
+            (read.title.as_deref(), read.composed.text.as_str()),
+            (Some("Leave policy"), "Text.")
+        );
     }
 
     #[test]

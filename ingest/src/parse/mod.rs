@@ -49,13 +49,23 @@ struct Read {
 ///
 /// # Errors
 /// Everything in [`ParseError`] that is the document's own fault, and [`ParseError::Unavailable`] where PDFium is missing.
-pub fn parse(bytes: &[u8], name: &str, declared_type: Option<&str>, settings: &ParseSettings) -> Result<Parsed, ParseError> {
+pub fn parse(
+    bytes: &[u8],
+    name: &str,
+    declared_type: Option<&str>,
+    settings: &ParseSettings,
+) -> Result<Parsed, ParseError> {
     let format = detect::detect(bytes, name, declared_type)?;
     let read = read(bytes, format, declared_type, settings)?;
     finish(format, read)
 }
 
-fn read(bytes: &[u8], format: DocumentFormat, declared: Option<&str>, settings: &ParseSettings) -> Result<Read, ParseError> {
+fn read(
+    bytes: &[u8],
+    format: DocumentFormat,
+    declared: Option<&str>,
+    settings: &ParseSettings,
+) -> Result<Read, ParseError> {
     match format {
         DocumentFormat::Text => read_text(bytes, declared, settings),
         DocumentFormat::Markdown => {
@@ -70,17 +80,29 @@ fn read(bytes: &[u8], format: DocumentFormat, declared: Option<&str>, settings: 
     }
 }
 
-fn read_text(bytes: &[u8], declared: Option<&str>, settings: &ParseSettings) -> Result<Read, ParseError> {
+fn read_text(
+    bytes: &[u8],
+    declared: Option<&str>,
+    settings: &ParseSettings,
+) -> Result<Read, ParseError> {
     let decoded = decode_text(bytes, charset(declared))?;
     let composed = text::parse(&decoded, &settings.limits)?;
-    Ok(Read { composed, title: None, language: None, warnings: decoded.warning().into_iter().collect() })
+    Ok(Read {
+        composed,
+        title: None,
+        language: None,
+        warnings: decoded.warning().into_iter().collect(),
+    })
 }
 
 /// The text of `bytes`, or an error where they are no text in any encoding.
 fn decode_text(bytes: &[u8], label: Option<&str>) -> Result<encoding::Decoded, ParseError> {
     let decoded = encoding::decode(bytes, label);
     let total = decoded.text.chars().count();
-    let junk = |c: char| c == char::REPLACEMENT_CHARACTER || (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{C}' | '\u{1B}'));
+    let junk = |c: char| {
+        c == char::REPLACEMENT_CHARACTER
+            || (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{C}' | '\u{1B}'))
+    };
     let strange = decoded.text.chars().filter(|c| junk(*c)).count();
     // One strange character in twenty is more than any damage to a text leaves.
     if strange * 20 > total && strange > 2 {
@@ -95,25 +117,44 @@ fn decode_text(bytes: &[u8], label: Option<&str>) -> Result<encoding::Decoded, P
 /// The `charset` parameter of a MIME type.
 fn charset(declared: Option<&str>) -> Option<&str> {
     let parameters = declared?.split(';').skip(1);
-    parameters.filter_map(|parameter| parameter.split_once('=')).find(|(key, _)| key.trim().eq_ignore_ascii_case("charset")).map(
-        |(_, value)| value.trim().trim_matches('"'),
-    )
+    parameters
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(key, _)| key.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 /// Title, language and the check that there is something to read.
 fn finish(format: DocumentFormat, read: Read) -> Result<Parsed, ParseError> {
-    let Composed { text, headings, pages } = read.composed;
+    let Composed {
+        text,
+        headings,
+        pages,
+    } = read.composed;
     if text.trim().is_empty() {
         let detail = "nothing is left after removing what is not text".to_owned();
         return Err(ParseError::NoText { format, detail });
     }
-    let title = read.title.map(|title| clean::one_line(&title)).filter(|title| !title.is_empty());
+    let title = read
+        .title
+        .map(|title| clean::one_line(&title))
+        .filter(|title| !title.is_empty());
     let title = title.or_else(|| top_heading(&headings));
     let language = language::language(&text, read.language.as_deref());
-    Ok(Parsed { text, format, title, language, pages, headings, warnings: read.warnings })
+    Ok(Parsed {
+        text,
+        format,
+        title,
+        language,
+        pages,
+        headings,
+        warnings: read.warnings,
+    })
 }
 
 /// The first heading of the highest level that is used.
 fn top_heading(headings: &[Heading]) -> Option<String> {
-    headings.iter().min_by_key(|heading| heading.level).map(|heading| heading.text.clone())
+    headings
+        .iter()
+        .min_by_key(|heading| heading.level)
+        .map(|heading| heading.text.clone())
 }

@@ -23,6 +23,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_unpacked: 256 << 20, max_text: 64 << 20, max_depth: 512 }
+        Self {
+            max_unpacked: 256 << 20,
+            max_text: 64 << 20,
+            max_depth: 512,
+        }
     }
 }

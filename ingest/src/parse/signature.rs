@@ -14,14 +14,18 @@ pub(crate) enum Found {
     /// A zip archive whose parts cannot be told.
     BrokenZip,
     /// Something else.
-    Other { looks_like: &'static str, remedy: &'static str },
+    Other {
+        looks_like: &'static str,
+        remedy: &'static str,
+    },
 }
 
 const AS_DOCX: &str = "open it in Word or LibreOffice and save it as .docx or PDF";
 const AS_PDF: &str = "export it as PDF or HTML and send that";
 const AS_TEXT: &str = "save what it says as text, Markdown, HTML, PDF or .docx";
 const UNPACK: &str = "unpack it and send the documents in it one by one";
-const RECOGNISE: &str = "run text recognition (OCR) over it and send the text, or a PDF with a text layer";
+const RECOGNISE: &str =
+    "run text recognition (OCR) over it and send the text, or a PDF with a text layer";
 const NOT_A_DOCUMENT: &str = "send a document: text, Markdown, HTML, PDF or .docx";
 
 /// First bytes that settle it.
@@ -46,7 +50,11 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\x7FELF", "a program", NOT_A_DOCUMENT),
     (b"MZ\x90\0", "a Windows program", NOT_A_DOCUMENT),
     (b"\xCA\xFE\xBA\xBE", "a program", NOT_A_DOCUMENT),
-    (b"SQLite format 3\0", "a SQLite database", "export its tables as text or HTML"),
+    (
+        b"SQLite format 3\0",
+        "a SQLite database",
+        "export its tables as text or HTML",
+    ),
     (b"PAR1", "a Parquet table", "export it as text or HTML"),
     (b"OggS", "an audio file", "send its transcript"),
     (b"ID3", "an audio file", "send its transcript"),
@@ -57,16 +65,32 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"\0\x01\0\0\0", "a font", NOT_A_DOCUMENT),
     (b"GGUF", "a language model", NOT_A_DOCUMENT),
     (b"bplist00", "a binary property list", AS_TEXT),
-    (b"ITSF", "a compiled HTML help file (.chm)", "unpack it to HTML"),
+    (
+        b"ITSF",
+        "a compiled HTML help file (.chm)",
+        "unpack it to HTML",
+    ),
     (b"\xFF\xFF\xFF\xFF\xFF", "binary data", NOT_A_DOCUMENT),
 ];
 
 /// The names of streams in an OLE container, as UTF-16, and what they stand for.
 const OLE: &[(&str, &str, &str)] = &[
-    ("WordDocument", "a legacy Word document (.doc)", "open it in Word or LibreOffice and save it as .docx"),
+    (
+        "WordDocument",
+        "a legacy Word document (.doc)",
+        "open it in Word or LibreOffice and save it as .docx",
+    ),
     ("Workbook", "a legacy Excel workbook (.xls)", AS_PDF),
-    ("PowerPoint Document", "a legacy PowerPoint presentation (.ppt)", AS_PDF),
-    ("__properties_version1.0", "an Outlook message (.msg)", "save the message as HTML or text"),
+    (
+        "PowerPoint Document",
+        "a legacy PowerPoint presentation (.ppt)",
+        AS_PDF,
+    ),
+    (
+        "__properties_version1.0",
+        "an Outlook message (.msg)",
+        "save the message as HTML or text",
+    ),
     ("Book", "a legacy Excel workbook (.xls)", AS_PDF),
     ("VisioDocument", "a Visio drawing", AS_PDF),
     ("Quill", "a Publisher document", AS_PDF),
@@ -74,21 +98,49 @@ const OLE: &[(&str, &str, &str)] = &[
 
 /// The start of a name inside a zip archive that tells what the archive is.
 const ZIPPED: &[(&str, &str, &str)] = &[
-    ("xl/", "an Excel workbook (.xlsx)", "save the sheets as text or HTML, or export it as PDF"),
+    (
+        "xl/",
+        "an Excel workbook (.xlsx)",
+        "save the sheets as text or HTML, or export it as PDF",
+    ),
     ("ppt/", "a PowerPoint presentation (.pptx)", AS_PDF),
-    ("META-INF/container.xml", "an e-book (.epub)", "convert it to HTML or PDF, for example with calibre"),
+    (
+        "META-INF/container.xml",
+        "an e-book (.epub)",
+        "convert it to HTML or PDF, for example with calibre",
+    ),
     ("visio/", "a Visio drawing", AS_PDF),
-    ("Index/Document.iwa", "an Apple iWork document", "export it as .docx or PDF"),
+    (
+        "Index/Document.iwa",
+        "an Apple iWork document",
+        "export it as .docx or PDF",
+    ),
     ("AndroidManifest.xml", "a program", NOT_A_DOCUMENT),
     ("META-INF/MANIFEST.MF", "a program", NOT_A_DOCUMENT),
 ];
 
 /// What stands in the first, uncompressed part of an archive that is called `mimetype`.
 const ZIPPED_TYPES: &[(&[u8], &str, &str)] = &[
-    (b"application/epub+zip", "an e-book (.epub)", "convert it to HTML or PDF, for example with calibre"),
-    (b"opendocument.text", "an OpenDocument text (.odt)", "open it in LibreOffice and save it as .docx or PDF"),
-    (b"opendocument.spreadsheet", "an OpenDocument spreadsheet (.ods)", AS_PDF),
-    (b"opendocument.presentation", "an OpenDocument presentation (.odp)", AS_PDF),
+    (
+        b"application/epub+zip",
+        "an e-book (.epub)",
+        "convert it to HTML or PDF, for example with calibre",
+    ),
+    (
+        b"opendocument.text",
+        "an OpenDocument text (.odt)",
+        "open it in LibreOffice and save it as .docx or PDF",
+    ),
+    (
+        b"opendocument.spreadsheet",
+        "an OpenDocument spreadsheet (.ods)",
+        AS_PDF,
+    ),
+    (
+        b"opendocument.presentation",
+        "an OpenDocument presentation (.odp)",
+        AS_PDF,
+    ),
     (b"opendocument", "an OpenDocument file", AS_PDF),
 ];
 
@@ -101,7 +153,9 @@ pub(crate) fn find(bytes: &[u8]) -> Option<Found> {
         return Some(find_ole(bytes));
     }
     let magic = MAGIC.iter().find(|(magic, ..)| bytes.starts_with(magic));
-    magic.map(|(_, looks_like, remedy)| Found::Other { looks_like, remedy }).or_else(|| find_inner(bytes))
+    magic
+        .map(|(_, looks_like, remedy)| Found::Other { looks_like, remedy })
+        .or_else(|| find_inner(bytes))
 }
 
 /// Signatures that do not stand at the start.
@@ -112,10 +166,14 @@ fn find_inner(bytes: &[u8]) -> Option<Found> {
         (Some(b"RIFF"), _, Some(b"WEBP")) => other("a WebP image", RECOGNISE),
         (Some(b"RIFF"), _, Some(b"WAVE")) => other("an audio file", "send its transcript"),
         (Some(b"RIFF"), ..) => other("a video file", "send its transcript"),
-        (_, Some(b"ftyp"), Some(b"heic" | b"heix" | b"avif" | b"mif1")) => other("an image", RECOGNISE),
+        (_, Some(b"ftyp"), Some(b"heic" | b"heix" | b"avif" | b"mif1")) => {
+            other("an image", RECOGNISE)
+        }
         (_, Some(b"ftyp"), _) => other("a video or audio file", "send its transcript"),
         _ if bytes.get(257..262) == Some(b"ustar") => other("a tar archive", UNPACK),
-        _ if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) => other("a bitmap image", RECOGNISE),
+        _ if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) => {
+            other("a bitmap image", RECOGNISE)
+        }
         _ => None,
     }
 }
@@ -123,7 +181,9 @@ fn find_inner(bytes: &[u8]) -> Option<Found> {
 /// What a zip archive holds. The names stand uncompressed in its headers, so a damaged one can be told as well.
 fn find_zip(bytes: &[u8]) -> Found {
     let head = bytes.get(..256).unwrap_or(bytes);
-    if let Some((_, looks_like, remedy)) = ZIPPED_TYPES.iter().find(|(mime, ..)| contains(head, mime)) {
+    if let Some((_, looks_like, remedy)) =
+        ZIPPED_TYPES.iter().find(|(mime, ..)| contains(head, mime))
+    {
         return Found::Other { looks_like, remedy };
     }
     let names = names_in_zip(bytes);
@@ -135,19 +195,29 @@ fn find_zip(bytes: &[u8]) -> Found {
         Some((_, looks_like, remedy)) => Found::Other { looks_like, remedy },
         None if has("[Content_Types].xml") => Found::Format(DocumentFormat::Docx),
         None if names.is_empty() => Found::BrokenZip,
-        None => Found::Other { looks_like: "a zip archive", remedy: UNPACK },
+        None => Found::Other {
+            looks_like: "a zip archive",
+            remedy: UNPACK,
+        },
     }
 }
 
 /// Whether a zip archive holds the parts of a Word document.
 pub(crate) fn is_word(bytes: &[u8]) -> bool {
-    names_in_zip(bytes).iter().any(|name| name.starts_with("word/"))
+    names_in_zip(bytes)
+        .iter()
+        .any(|name| name.starts_with("word/"))
 }
 
 /// The names of the parts: from the archive's directory, or from the parts' own headers where that is damaged.
 fn names_in_zip(bytes: &[u8]) -> Vec<String> {
     let listed: Vec<String> = ZipArchive::new(Cursor::new(bytes))
-        .map(|archive| archive.file_names_raw().map(|name| String::from_utf8_lossy(name).replace('\\', "/")).collect())
+        .map(|archive| {
+            archive
+                .file_names_raw()
+                .map(|name| String::from_utf8_lossy(name).replace('\\', "/"))
+                .collect()
+        })
         .unwrap_or_default();
     if !listed.is_empty() {
         return listed;
@@ -157,8 +227,13 @@ fn names_in_zip(bytes: &[u8]) -> Vec<String> {
     while let Some(at) = rest.windows(4).position(|window| window == b"PK\x03\x04") {
         rest = rest.get(at + 4..).unwrap_or_default();
         // A part's header: the length of its name stands at byte 26, the name at byte 30.
-        let length = rest.get(22..24).map_or(0, |raw| usize::from(raw[0]) | usize::from(raw[1]) << 8);
-        names.extend(rest.get(26..26 + length).map(|name| String::from_utf8_lossy(name).into_owned()));
+        let length = rest
+            .get(22..24)
+            .map_or(0, |raw| usize::from(raw[0]) | usize::from(raw[1]) << 8);
+        names.extend(
+            rest.get(26..26 + length)
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
+        );
     }
     names
 }
@@ -181,9 +256,15 @@ fn find_ole(bytes: &[u8]) -> Found {
 pub(crate) fn find_text(head: &[u8], name: &str) -> Option<(&'static str, &'static str)> {
     let text = String::from_utf8_lossy(head);
     let start = text.trim_start_matches(['\u{FEFF}', ' ', '\n', '\r', '\t']);
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase())
+        .unwrap_or_default();
     if is_mail(start) {
-        return Some(("an e-mail message (.eml)", "save the message as HTML or text"));
+        return Some((
+            "an e-mail message (.eml)",
+            "save the message as HTML or text",
+        ));
     }
     let is_page = start.to_ascii_lowercase().contains("<html");
     if (start.starts_with("<?xml") || extension == "xml" || extension == "nxml") && !is_page {
@@ -191,11 +272,15 @@ pub(crate) fn find_text(head: &[u8], name: &str) -> Option<(&'static str, &'stat
     }
     match extension.as_str() {
         "doc" | "dot" => Some(("a damaged legacy Word document (.doc)", AS_DOCX)),
-        "xls" | "xlsx" | "ppt" | "pptx" | "odt" | "ods" | "odp" | "epub" | "msg" => {
-            Some(("a damaged office document or e-book", "open it in the program that made it and export it as PDF or HTML"))
-        }
+        "xls" | "xlsx" | "ppt" | "pptx" | "odt" | "ods" | "odp" | "epub" | "msg" => Some((
+            "a damaged office document or e-book",
+            "open it in the program that made it and export it as PDF or HTML",
+        )),
         "rtf" => Some(("a damaged rich text document (.rtf)", AS_DOCX)),
-        "eml" | "mht" | "mhtml" => Some(("an e-mail message or web archive", "save it as HTML or text")),
+        "eml" | "mht" | "mhtml" => Some((
+            "an e-mail message or web archive",
+            "save it as HTML or text",
+        )),
         _ => None,
     }
 }
@@ -203,18 +288,37 @@ pub(crate) fn find_text(head: &[u8], name: &str) -> Option<(&'static str, &'stat
 /// Whether `start` is a header of internet mail.
 fn is_mail(start: &str) -> bool {
     const FIELDS: [&str; 10] = [
-        "received", "return-path", "mime-version", "message-id", "from", "to", "date", "subject", "delivered-to", "content-type",
+        "received",
+        "return-path",
+        "mime-version",
+        "message-id",
+        "from",
+        "to",
+        "date",
+        "subject",
+        "delivered-to",
+        "content-type",
     ];
-    let fields = start.lines().take(40).take_while(|line| !line.trim().is_empty());
-    let known = fields.filter_map(|line| line.split_once(':')).filter(|(field, _)| FIELDS.contains(&field.to_ascii_lowercase().as_str()));
+    let fields = start
+        .lines()
+        .take(40)
+        .take_while(|line| !line.trim().is_empty());
+    let known = fields
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(field, _)| FIELDS.contains(&field.to_ascii_lowercase().as_str()));
     let strong = ["mime-version:", "message-id:", "received:", "return-path:"];
-    let lower = start.get(..start.floor_char_boundary(4096)).unwrap_or_default().to_ascii_lowercase();
+    let lower = start
+        .get(..start.floor_char_boundary(4096))
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     known.count() >= 3 && strong.iter().any(|field| lower.contains(field))
 }
 
 /// Whether `needle` stands somewhere in `bytes`.
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some(first) = needle.first() else { return true };
+    let Some(first) = needle.first() else {
+        return true;
+    };
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| byte == first) {
         rest = rest.get(at..).unwrap_or_default();

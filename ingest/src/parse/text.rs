@@ -9,7 +9,14 @@ use super::settings::Limits;
 /// The text as it stands, with clean line ends.
 pub(crate) fn parse(decoded: &Decoded, limits: &Limits) -> Result<Composed, ParseError> {
     if decoded.text.len() > limits.max_text {
-        return Err(ParseError::TooLarge { what: "its text".to_owned(), limit: format!("{} MiB", limits.max_text >> 20) });
+        return Err(ParseError::TooLarge {
+            what: "its text".to_owned(),
+            limit: format!("{} MiB", limits.max_text >> 20),
+        });
     }
-    Ok(Composed { text: verbatim(&decoded.text), headings: Vec::new(), pages: Vec::new() })
+    Ok(Composed {
+        text: verbatim(&decoded.text),
+        headings: Vec::new(),
+        pages: Vec::new(),
+    })
 }

@@ -6,18 +6,25 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use tokenizers::Tokenizer;
 
-const SETTINGS: ChunkSettings = ChunkSettings { max_tokens: 42, overlap_tokens: 8 };
+const SETTINGS: ChunkSettings = ChunkSettings {
+    max_tokens: 42,
+    overlap_tokens: 8,
+};
 
 /// A real embedder's tokenizer.
 struct Real(Tokenizer);
 
 impl Tokens for Real {
     fn count(&self, text: &str) -> usize {
-        self.0.encode(text, false).map_or(0, |encoding| encoding.len())
+        self.0
+            .encode(text, false)
+            .map_or(0, |encoding| encoding.len())
     }
 
     fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
-        self.0.encode(text, false).map_or_else(|_| Vec::new(), |encoding| encoding.get_offsets().to_vec())
+        self.0
+            .encode(text, false)
+            .map_or_else(|_| Vec::new(), |encoding| encoding.get_offsets().to_vec())
     }
 
     fn overhead(&self) -> usize {
@@ -30,12 +37,18 @@ fn real() -> &'static [Real] {
     static FOUND: OnceLock<Vec<Real>> = OnceLock::new();
     FOUND.get_or_init(|| {
         let models = std::env::var_os("LORE_MODELS_DIR").map(PathBuf::from);
-        let models = models.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lore/models"))).unwrap_or_default();
-        let paths = ["multilingual-e5-small", "all-minilm-l6-v2"].map(|name| models.join(name).join("tokenizer.json"));
+        let models = models
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lore/models")))
+            .unwrap_or_default();
+        let paths = ["multilingual-e5-small", "all-minilm-l6-v2"]
+            .map(|name| models.join(name).join("tokenizer.json"));
         let load = |path: &PathBuf| {
             let loaded = Tokenizer::from_file(path);
             if loaded.is_err() {
-                eprintln!("SKIPPED: the tokenizer {} is missing; fetch it with `lore models pull`", path.display());
+                eprintln!(
+                    "SKIPPED: the tokenizer {} is missing; fetch it with `lore models pull`",
+                    path.display()
+                );
             }
             let mut tokenizer = loaded.ok()?;
             tokenizer.with_truncation(None).ok()?;
@@ -51,11 +64,22 @@ fn markdown(text: &str) -> Parsed {
 }
 
 fn plain(text: &str, headings: Vec<Heading>) -> Parsed {
-    Parsed { text: text.to_owned(), format: DocumentFormat::Text, title: None, language: None, pages: Vec::new(), headings, warnings: Vec::new() }
+    Parsed {
+        text: text.to_owned(),
+        format: DocumentFormat::Text,
+        title: None,
+        language: None,
+        pages: Vec::new(),
+        headings,
+        warnings: Vec::new(),
+    }
 }
 
 fn texts<'a>(parsed: &'a Parsed, drafts: &[ChunkDraft]) -> Vec<&'a str> {
-    drafts.iter().map(|draft| draft.span.of(&parsed.text).expect("the span fits")).collect()
+    drafts
+        .iter()
+        .map(|draft| draft.span.of(&parsed.text).expect("the span fits"))
+        .collect()
 }
 
 /// What every cut must keep.
@@ -63,12 +87,19 @@ fn check(parsed: &Parsed, tokens: &dyn Tokens, settings: ChunkSettings) {
     let drafts = chunk(parsed, tokens, settings);
     let mut covered = 0;
     for (place, draft) in drafts.iter().enumerate() {
-        let text = draft.span.of(&parsed.text).expect("the span lies on character borders");
+        let text = draft
+            .span
+            .of(&parsed.text)
+            .expect("the span lies on character borders");
         assert_eq!(text, text.trim());
         assert!(!text.is_empty());
         assert_eq!(draft.tokens, tokens.count(text) + tokens.overhead());
         let one_character = text.chars().count() == 1;
-        assert!(draft.tokens <= settings.max_tokens || one_character, "{} tokens in {text:?}", draft.tokens);
+        assert!(
+            draft.tokens <= settings.max_tokens || one_character,
+            "{} tokens in {text:?}",
+            draft.tokens
+        );
         if let Some(gap) = parsed.text.get(covered..draft.span.start.max(covered)) {
             assert!(gap.trim().is_empty(), "{gap:?} is in no chunk");
         }
@@ -78,56 +109,132 @@ fn check(parsed: &Parsed, tokens: &dyn Tokens, settings: ChunkSettings) {
         }
         covered = draft.span.end;
     }
-    assert!(parsed.text.get(covered..).is_none_or(|rest| rest.trim().is_empty()), "the end is in no chunk");
+    assert!(
+        parsed
+            .text
+            .get(covered..)
+            .is_none_or(|rest| rest.trim().is_empty()),
+        "the end is in no chunk"
+    );
 }
 
 #[test]
 fn a_short_document_is_one_chunk_and_headings_part_sections() {
-    let parsed = markdown("# Handbook\n\nShort intro.\n\n## Leave\n\nEvery employee has fifteen days of leave each year of work.\n\n## Pay\n\nPay comes on the last working day of each month, by bank.");
-    let drafts = chunk(&parsed, &WordTokens, ChunkSettings { max_tokens: 100, overlap_tokens: 10 });
-    let paths: Vec<String> = drafts.iter().map(|draft| draft.heading.join(" > ")).collect();
+    let parsed = markdown(
+        "# Handbook\n\nShort intro.\n\n## Leave\n\nEvery employee has fifteen days of leave each year of work.\n\n## Pay\n\nPay comes on the last working day of each month, by bank.",
+    );
+    let drafts = chunk(
+        &parsed,
+        &WordTokens,
+        ChunkSettings {
+            max_tokens: 100,
+            overlap_tokens: 10,
+        },
+    );
+    let paths: Vec<String> = drafts
+        .iter()
+        .map(|draft| draft.heading.join(" > "))
+        .collect();
     assert_eq!(paths, ["Handbook", "Handbook > Pay"]);
     assert!(texts(&parsed, &drafts)[0].starts_with("Handbook\n\nShort intro.\n\nLeave\n\nEvery"));
 }
 
 #[test]
 fn a_table_is_cut_between_rows() {
-    let rows: String = (0..40).map(|row| format!("| name {row} | value {row} | some words |\n")).collect();
+    let rows: String = (0..40)
+        .map(|row| format!("| name {row} | value {row} | some words |\n"))
+        .collect();
     let parsed = markdown(&format!("| Name | Value | Note |\n|---|---|---|\n{rows}"));
-    let drafts = chunk(&parsed, &WordTokens, ChunkSettings { max_tokens: 60, overlap_tokens: 0 });
+    let drafts = chunk(
+        &parsed,
+        &WordTokens,
+        ChunkSettings {
+            max_tokens: 60,
+            overlap_tokens: 0,
+        },
+    );
     assert!(drafts.len() > 3);
     for text in texts(&parsed, &drafts) {
-        assert!(text.lines().all(|line| line.split(" | ").count() == 3), "{text}");
+        assert!(
+            text.lines().all(|line| line.split(" | ").count() == 3),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn long_paragraphs_are_cut_at_sentences_and_overlap_by_whole_ones() {
-    let text: String = (0..30).map(|number| format!("This is sentence number {number} here. ")).collect();
+    let text: String = (0..30)
+        .map(|number| format!("This is sentence number {number} here. "))
+        .collect();
     let parsed = plain(text.trim(), Vec::new());
     let drafts = chunk(&parsed, &WordTokens, SETTINGS);
     let texts = texts(&parsed, &drafts);
-    assert!(texts.iter().all(|text| text.starts_with("This is") && text.ends_with("here.")), "{texts:?}");
-    assert!(drafts.windows(2).all(|pair| pair[1].span.start < pair[0].span.end), "{drafts:?}");
-    let chinese = plain(&"员工每年有十五天年假，请假须经批准。".repeat(20), Vec::new());
+    assert!(
+        texts
+            .iter()
+            .all(|text| text.starts_with("This is") && text.ends_with("here.")),
+        "{texts:?}"
+    );
+    assert!(
+        drafts
+            .windows(2)
+            .all(|pair| pair[1].span.start < pair[0].span.end),
+        "{drafts:?}"
+    );
+    let chinese = plain(
+        &"员工每年有十五天年假，请假须经批准。".repeat(20),
+        Vec::new(),
+    );
     let drafts = chunk(&chinese, &WordTokens, SETTINGS);
-    assert!(self::texts(&chinese, &drafts).iter().all(|text| text.ends_with('。')));
+    assert!(
+        self::texts(&chinese, &drafts)
+            .iter()
+            .all(|text| text.ends_with('。'))
+    );
 }
 
 #[test]
 fn paragraphs_stay_whole_where_they_fit() {
     let paragraph = |name: &str| format!("{name} {}", "word ".repeat(23).trim());
-    let parsed = plain(&[paragraph("A"), paragraph("B"), paragraph("C")].join("\n\n"), Vec::new());
-    let drafts = chunk(&parsed, &WordTokens, ChunkSettings { max_tokens: 42, overlap_tokens: 0 });
-    let starts: Vec<char> = texts(&parsed, &drafts).iter().filter_map(|text| text.chars().next()).collect();
+    let parsed = plain(
+        &[paragraph("A"), paragraph("B"), paragraph("C")].join("\n\n"),
+        Vec::new(),
+    );
+    let drafts = chunk(
+        &parsed,
+        &WordTokens,
+        ChunkSettings {
+            max_tokens: 42,
+            overlap_tokens: 0,
+        },
+    );
+    let starts: Vec<char> = texts(&parsed, &drafts)
+        .iter()
+        .filter_map(|text| text.chars().next())
+        .collect();
     assert_eq!(starts, ['A', 'B', 'C']);
 }
 
 #[test]
 fn a_heading_is_never_the_end_of_a_chunk() {
-    let text: String = (0..12).map(|number| format!("## Part {number}\n\n{}\n\n", "several words of text ".repeat(6))).collect();
+    let text: String = (0..12)
+        .map(|number| {
+            format!(
+                "## Part {number}\n\n{}\n\n",
+                "several words of text ".repeat(6)
+            )
+        })
+        .collect();
     let parsed = markdown(&text);
-    for draft in chunk(&parsed, &WordTokens, ChunkSettings { max_tokens: 64, overlap_tokens: 8 }) {
+    for draft in chunk(
+        &parsed,
+        &WordTokens,
+        ChunkSettings {
+            max_tokens: 64,
+            overlap_tokens: 8,
+        },
+    ) {
         let text = draft.span.of(&parsed.text).expect("the span fits");
         assert!(text.ends_with("text"), "{text:?}");
     }
@@ -137,8 +244,18 @@ fn a_heading_is_never_the_end_of_a_chunk() {
 fn a_chunk_knows_its_page() {
     let mut parsed = plain("one two three\n\nfour five six\n\nseven eight", Vec::new());
     parsed.pages = vec![0, 15, 30];
-    let drafts = chunk(&parsed, &WordTokens, ChunkSettings { max_tokens: 5, overlap_tokens: 0 });
-    assert_eq!(drafts.iter().map(|draft| draft.page).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
+    let drafts = chunk(
+        &parsed,
+        &WordTokens,
+        ChunkSettings {
+            max_tokens: 5,
+            overlap_tokens: 0,
+        },
+    );
+    assert_eq!(
+        drafts.iter().map(|draft| draft.page).collect::<Vec<_>>(),
+        [Some(1), Some(2), Some(3)]
+    );
 }
 
 #[test]
@@ -150,19 +267,38 @@ fn giant_lines_are_cut_in_time_that_grows_with_the_text() {
     for tokens in real() {
         check(&plain(&"x".repeat(200_000), Vec::new()), tokens, SETTINGS);
         check(&plain(&"中文".repeat(50_000), Vec::new()), tokens, SETTINGS);
-        check(&plain(&"👩‍👩‍👧 🇩🇪 ".repeat(5_000), Vec::new()), tokens, SETTINGS);
+        check(
+            &plain(&"👩‍👩‍👧 🇩🇪 ".repeat(5_000), Vec::new()),
+            tokens,
+            SETTINGS,
+        );
     }
 }
 
 #[test]
 fn real_documents_keep_every_promise() {
-    let Some(folder) = super::parse::samples() else { return };
-    let files = ["good/md/commonmark-spec.md", "good/md/BELLE_README.md", "good/txt/test.txt", "good/html/example-with-scripts.html", "good/html/big-preamble.html"];
+    let Some(folder) = super::parse::samples() else {
+        return;
+    };
+    let files = [
+        "good/md/commonmark-spec.md",
+        "good/md/BELLE_README.md",
+        "good/txt/test.txt",
+        "good/html/example-with-scripts.html",
+        "good/html/big-preamble.html",
+    ];
     for file in files {
         let bytes = std::fs::read(folder.join(file)).expect("the sample");
         let parsed = parse(&bytes, file, None, &ParseSettings::default()).expect("it parses");
         for tokens in real() {
-            check(&parsed, tokens, ChunkSettings { max_tokens: 256, overlap_tokens: 32 });
+            check(
+                &parsed,
+                tokens,
+                ChunkSettings {
+                    max_tokens: 256,
+                    overlap_tokens: 32,
+                },
+            );
         }
         check(&parsed, &WordTokens, SETTINGS);
     }
@@ -180,7 +316,12 @@ fn any_text() -> impl Strategy<Value = String> {
         1 => "[👩👧🇩🇪\u{301}\u{200d}é]{1,40}",
     ];
     let joint = prop_oneof![Just("\n\n"), Just("\n"), Just(" "), Just("\n\n\n")];
-    prop::collection::vec((part, joint), 1..30).prop_map(|parts| parts.into_iter().map(|(part, joint)| part + joint).collect())
+    prop::collection::vec((part, joint), 1..30).prop_map(|parts| {
+        parts
+            .into_iter()
+            .map(|(part, joint)| part + joint)
+            .collect()
+    })
 }
 
 proptest! {

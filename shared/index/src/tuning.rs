@@ -9,3 +9,5 @@ pub(crate) const LINKS: u32 = 16;
 pub(crate) const BUILD_WIDTH: u32 = 128;
 /// Candidates followed while a question is searched.
 pub(crate) const SEARCH_WIDTH: usize = 128;
+/// Graphs that stand side by side before two are built into one: more save building, fewer save searching.
+pub(crate) const SEGMENTS: u32 = 8;

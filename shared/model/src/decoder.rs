@@ -10,7 +10,7 @@ mod rotary;
 pub use cache::KvCache;
 pub use linear::Linear;
 
-pub(crate) use attention::{attend_train, mask};
+pub(crate) use attention::mask;
 pub(crate) use layer::{Layer, MODULES};
 pub(crate) use rotary::{Angles, positions};
 
@@ -111,6 +111,10 @@ impl Decoder {
     /// Tokens that fit.
     pub fn context_length(&self) -> usize {
         self.context_length
+    }
+
+    pub(crate) fn threads(&self) -> Arc<rayon::ThreadPool> {
+        Arc::clone(&self.threads)
     }
 
     /// Where the weights are.

@@ -9,6 +9,7 @@ mod lora;
 mod random;
 mod settings;
 mod tokenizer;
+pub mod train;
 mod weights;
 
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};

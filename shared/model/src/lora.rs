@@ -7,7 +7,7 @@ mod targets;
 pub use config::{LoraConfig, TargetModules};
 
 use crate::decoder::Decoder;
-use crate::error::{ModelError, Result};
+use crate::error::Result;
 use crate::weights::Matrix;
 use candle_core::{DType, Tensor};
 
@@ -83,9 +83,5 @@ impl Decoder {
             }
         }
         Ok(merged)
-    }
-
-    pub(crate) fn linear_named(&self, name: &str) -> Result<&crate::decoder::Linear> {
-        self.linears().find(|linear| linear.name == name).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))
     }
 }

@@ -22,7 +22,14 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn new(styles: Styles, numbering: Numbering) -> Self {
-        Self { styles, numbering, notes: HashMap::new(), extras: HashMap::new(), title: None, warnings: Vec::new() }
+        Self {
+            styles,
+            numbering,
+            notes: HashMap::new(),
+            extras: HashMap::new(),
+            title: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// The blocks of the document `root`.
@@ -45,10 +52,13 @@ impl Body {
                         self.blocks(choice, out);
                     }
                 }
-                "w:sdt" | "w:sdtContent" | "w:ins" | "w:moveTo" | "w:smartTag" | "w:customXml" | "w:body" | "w:txbxContent" => {
+                "w:sdt" | "w:sdtContent" | "w:ins" | "w:moveTo" | "w:smartTag" | "w:customXml"
+                | "w:body" | "w:txbxContent" => {
                     self.blocks(element, out);
                 }
-                "m:oMathPara" | "m:oMath" => out.push(Block::Paragraph(super::math::linear(element))),
+                "m:oMathPara" | "m:oMath" => {
+                    out.push(Block::Paragraph(super::math::linear(element)))
+                }
                 _ => {}
             }
         }
@@ -57,7 +67,9 @@ impl Body {
     /// Adds what a paragraph says, then what hangs on it: text boxes and notes.
     fn paragraph(&mut self, element: &Element, out: &mut Vec<Block>) {
         let properties = element.child("w:pPr");
-        let style = properties.and_then(|properties| properties.value("w:pStyle")).map(str::to_owned);
+        let style = properties
+            .and_then(|properties| properties.value("w:pStyle"))
+            .map(str::to_owned);
         let style = style.as_deref();
         let mut runs = Runs::default();
         if !self.is_contents(style) && !self.styles.is_hidden(style) {
@@ -83,8 +95,13 @@ impl Body {
 
     /// The kind of block that a paragraph with these properties is.
     fn shape(&mut self, properties: Option<&Element>, style: Option<&str>, text: String) -> Block {
-        let direct = properties.and_then(|own| own.value("w:outlineLvl")).and_then(|level| level.parse::<u8>().ok());
-        let level = direct.filter(|level| *level < 9).map(|level| (level + 1).min(6)).or_else(|| self.styles.heading_level(style));
+        let direct = properties
+            .and_then(|own| own.value("w:outlineLvl"))
+            .and_then(|level| level.parse::<u8>().ok());
+        let level = direct
+            .filter(|level| *level < 9)
+            .map(|level| (level + 1).min(6))
+            .or_else(|| self.styles.heading_level(style));
         let marker = self.marker(properties, style);
         let is_title = self.styles.is_called(style, "title");
         if is_title && self.title.is_none() {
@@ -93,35 +110,62 @@ impl Body {
         match (level, marker) {
             // A heading is short; whole paragraphs with an outline level are numbered text of contracts and the like.
             (Some(level), marker) if text.chars().count() <= 300 => {
-                let number = marker.map(|(_, marker)| marker).filter(|marker| !marker.is_empty() && marker != "-");
+                let number = marker
+                    .map(|(_, marker)| marker)
+                    .filter(|marker| !marker.is_empty() && marker != "-");
                 let text = number.map_or_else(|| text.clone(), |number| format!("{number} {text}"));
                 Block::Heading { level, text }
             }
-            (_, Some((depth, marker))) => Block::Item { depth, marker, text },
+            (_, Some((depth, marker))) => Block::Item {
+                depth,
+                marker,
+                text,
+            },
             _ if self.styles.is_called(style, "html preformatted") => Block::Verbatim(text),
             _ => Block::Paragraph(text),
         }
     }
 
     /// The depth and the marker of a paragraph that is an item of a list.
-    fn marker(&mut self, properties: Option<&Element>, style: Option<&str>) -> Option<(usize, String)> {
+    fn marker(
+        &mut self,
+        properties: Option<&Element>,
+        style: Option<&str>,
+    ) -> Option<(usize, String)> {
         let direct = properties.and_then(|properties| properties.child("w:numPr"));
         let (of_style, level_of_style) = self.styles.numbering(style);
-        let list = direct.and_then(|own| own.value("w:numId")).or(of_style)?.to_owned();
-        let level = direct.and_then(|own| own.value("w:ilvl")).and_then(|level| level.parse().ok());
-        let level = level.or_else(|| self.numbering.level_of_style(&list, style)).or(level_of_style).unwrap_or(0);
-        self.numbering.next(&list, level).map(|marker| (level, marker))
+        let list = direct
+            .and_then(|own| own.value("w:numId"))
+            .or(of_style)?
+            .to_owned();
+        let level = direct
+            .and_then(|own| own.value("w:ilvl"))
+            .and_then(|level| level.parse().ok());
+        let level = level
+            .or_else(|| self.numbering.level_of_style(&list, style))
+            .or(level_of_style)
+            .unwrap_or(0);
+        self.numbering
+            .next(&list, level)
+            .map(|marker| (level, marker))
     }
 
     /// Whether the paragraph belongs to a table of contents: it says the headings again.
     fn is_contents(&self, style: Option<&str>) -> bool {
-        style.is_some() && (self.styles.is_called(style, "toc") || self.styles.is_called(style, "table of figures"))
+        style.is_some()
+            && (self.styles.is_called(style, "toc")
+                || self.styles.is_called(style, "table of figures"))
     }
 
     fn extra(&mut self, element: &Element, out: &mut Vec<Block>) {
-        let found = element.attribute("r:id").and_then(|id| self.extras.get(id)).cloned().unwrap_or_default();
+        let found = element
+            .attribute("r:id")
+            .and_then(|id| self.extras.get(id))
+            .cloned()
+            .unwrap_or_default();
         if found.is_empty() {
-            self.warnings.push("an embedded document could not be read".to_owned());
+            self.warnings
+                .push("an embedded document could not be read".to_owned());
         }
         out.extend(found);
     }
@@ -129,6 +173,14 @@ impl Body {
 
 /// Of several versions of the same content, the one to read: the first that holds text.
 pub(crate) fn choice(alternatives: &Element) -> Option<&Element> {
-    let has_text = |version: &&Element| version.descendants().iter().any(|element| element.name.ends_with(":t") || element.name == "wp:docPr");
-    alternatives.elements().find(has_text).or_else(|| alternatives.elements().next())
+    let has_text = |version: &&Element| {
+        version
+            .descendants()
+            .iter()
+            .any(|element| element.name.ends_with(":t") || element.name == "wp:docPr")
+    };
+    alternatives
+        .elements()
+        .find(has_text)
+        .or_else(|| alternatives.elements().next())
 }

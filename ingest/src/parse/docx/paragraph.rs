@@ -28,12 +28,15 @@ impl<'a> Runs<'a> {
         match element.name.as_str() {
             "w:r" => self.run(element, styles),
             // What was deleted or moved away, and what fields are made of.
-            "w:del" | "w:moveFrom" | "w:delText" | "w:instrText" | "w:pPr" | "w:rPr" | "w:sdtPr" | "w:rt" | "w:commentReference" => {}
+            "w:del" | "w:moveFrom" | "w:delText" | "w:instrText" | "w:pPr" | "w:rPr"
+            | "w:sdtPr" | "w:rt" | "w:commentReference" => {}
             "w:t" => self.text.push_str(&element.text()),
             "w:tab" | "w:ptab" => self.text.push('\t'),
             "w:br" | "w:cr" => self.text.push('\n'),
             "w:noBreakHyphen" => self.text.push('-'),
-            "w:sym" => self.text.extend(symbol(element.attribute("font"), element.attribute("char"))),
+            "w:sym" => self
+                .text
+                .extend(symbol(element.attribute("font"), element.attribute("char"))),
             "w:footnoteReference" | "w:endnoteReference" => {
                 let id = element.attribute("id").unwrap_or_default().to_owned();
                 self.notes.push((element.name == "w:endnoteReference", id));
@@ -56,7 +59,8 @@ impl<'a> Runs<'a> {
     /// A run: text of one look. Hidden ones are left out.
     fn run(&mut self, run: &'a Element, styles: &Styles) {
         let properties = run.child("w:rPr");
-        let hidden = properties.is_some_and(|own| own.switched("w:vanish") || styles.is_hidden(own.value("w:rStyle")));
+        let hidden = properties
+            .is_some_and(|own| own.switched("w:vanish") || styles.is_hidden(own.value("w:rStyle")));
         if hidden {
             return;
         }
@@ -71,7 +75,10 @@ impl<'a> Runs<'a> {
     /// Puts `^` before a raised number from `start` on that follows a number or a unit, so that 10⁶ does not become 106.
     fn raise(&mut self, start: usize) {
         let (before, raised) = self.text.split_at_checked(start).unwrap_or_default();
-        let is_number = !raised.is_empty() && raised.chars().all(|c| c.is_ascii_digit() || "+-−–,.".contains(c));
+        let is_number = !raised.is_empty()
+            && raised
+                .chars()
+                .all(|c| c.is_ascii_digit() || "+-−–,.".contains(c));
         if is_number && before.ends_with(|c: char| c.is_alphanumeric() || c == ')') {
             self.text.insert(start, '^');
         }
@@ -89,7 +96,9 @@ impl<'a> Runs<'a> {
                 "wp:docPr" => self.describe(element.attribute("descr")),
                 "v:shape" | "v:imagedata" => self.describe(element.attribute("alt")),
                 "v:textpath" => self.describe(element.attribute("string")),
-                "dgm:relIds" => self.extras.extend(element.attribute("r:dm").map(str::to_owned)),
+                "dgm:relIds" => self
+                    .extras
+                    .extend(element.attribute("r:dm").map(str::to_owned)),
                 "mc:AlternateContent" => {
                     open.extend(choice(element));
                     continue;
@@ -105,7 +114,9 @@ impl<'a> Runs<'a> {
     }
 
     fn describe(&mut self, description: Option<&str>) {
-        let Some(description) = description.map(str::trim).filter(|text| !text.is_empty()) else { return };
+        let Some(description) = description.map(str::trim).filter(|text| !text.is_empty()) else {
+            return;
+        };
         // Word says so itself under descriptions that it made up.
         let own = description.lines().next().unwrap_or_default();
         if !self.text.is_empty() && !self.text.ends_with(char::is_whitespace) {

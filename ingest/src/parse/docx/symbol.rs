@@ -9,7 +9,11 @@ pub(crate) fn symbol(font: Option<&str>, code: Option<&str>) -> Option<char> {
     let code = u32::from_str_radix(code?, 16).ok()?;
     let font = font.unwrap_or_default().to_lowercase();
     // Symbol fonts live in the private area from F000 on.
-    let place = if (0xF000..=0xF0FF).contains(&code) { code - 0xF000 } else { code };
+    let place = if (0xF000..=0xF0FF).contains(&code) {
+        code - 0xF000
+    } else {
+        code
+    };
     if font.starts_with("symbol") {
         return of_symbol(place);
     }
@@ -20,7 +24,8 @@ pub(crate) fn symbol(font: Option<&str>, code: Option<&str>) -> Option<char> {
 }
 
 fn of_symbol(place: u32) -> Option<char> {
-    let letter = |letters: &str, first: u32| letters.chars().nth(usize::try_from(place - first).ok()?);
+    let letter =
+        |letters: &str, first: u32| letters.chars().nth(usize::try_from(place - first).ok()?);
     match place {
         0x41..=0x5A => letter(GREEK_UPPER, 0x41),
         0x61..=0x7A => letter(GREEK_LOWER, 0x61),

@@ -21,13 +21,26 @@ struct Content {
 
 /// Adds a table: as rows where it holds data, as plain blocks where it only places parts of a page.
 pub(crate) fn read(body: &mut Body, table: &Element, out: &mut Vec<Block>) {
-    let rows: Vec<Vec<Content>> = children(table, "w:tr").into_iter().filter(|row| !is_deleted(row)).map(|row| cells(body, row)).collect();
+    let rows: Vec<Vec<Content>> = children(table, "w:tr")
+        .into_iter()
+        .filter(|row| !is_deleted(row))
+        .map(|row| cells(body, row))
+        .collect();
     let count: usize = rows.iter().map(Vec::len).sum();
     let is_part = |content: &Content| {
-        content.blocks.iter().any(|block| matches!(block, Block::Heading { .. })) || line(&content.blocks).len() > LONGEST_VALUE
+        content
+            .blocks
+            .iter()
+            .any(|block| matches!(block, Block::Heading { .. }))
+            || line(&content.blocks).len() > LONGEST_VALUE
     };
     if count <= 1 || rows.iter().flatten().any(is_part) {
-        out.extend(rows.into_iter().flatten().filter(|content| content.merge != Some(false)).flat_map(|content| content.blocks));
+        out.extend(
+            rows.into_iter()
+                .flatten()
+                .filter(|content| content.merge != Some(false))
+                .flat_map(|content| content.blocks),
+        );
     } else {
         out.extend(data(&rows));
     }
@@ -51,9 +64,17 @@ fn data(rows: &[Vec<Content>]) -> Vec<Block> {
             if above.len() <= column {
                 above.resize(column + 1, String::new());
             }
-            above[column] = if text.len() <= MAX_REPEATED { text.clone() } else { String::new() };
+            above[column] = if text.len() <= MAX_REPEATED {
+                text.clone()
+            } else {
+                String::new()
+            };
             column += content.columns;
-            cells.push(Cell { text, columns: content.columns, rows: 1 });
+            cells.push(Cell {
+                text,
+                columns: content.columns,
+                rows: 1,
+            });
         }
         grid.row(cells.into_iter());
     }
@@ -61,16 +82,30 @@ fn data(rows: &[Vec<Content>]) -> Vec<Block> {
 }
 
 fn cells(body: &mut Body, row: &Element) -> Vec<Content> {
-    let before = row.child("w:trPr").and_then(|own| own.value("w:gridBefore")).and_then(|count| count.parse().ok()).unwrap_or(0);
+    let before = row
+        .child("w:trPr")
+        .and_then(|own| own.value("w:gridBefore"))
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0);
     let mut skipped = std::cmp::min(before, 64);
     let mut found = Vec::new();
     for cell in children(row, "w:tc") {
         let properties = cell.child("w:tcPr");
-        let columns = properties.and_then(|own| own.value("w:gridSpan")).and_then(|span| span.parse().ok()).unwrap_or(1);
-        let merge = properties.and_then(|own| own.child("w:vMerge")).map(|merge| merge.attribute("val") == Some("restart"));
+        let columns = properties
+            .and_then(|own| own.value("w:gridSpan"))
+            .and_then(|span| span.parse().ok())
+            .unwrap_or(1);
+        let merge = properties
+            .and_then(|own| own.child("w:vMerge"))
+            .map(|merge| merge.attribute("val") == Some("restart"));
         let mut blocks = Vec::new();
         body.blocks(cell, &mut blocks);
-        found.push(Content { blocks, columns: columns.clamp(1, 64), skipped: std::mem::take(&mut skipped), merge });
+        found.push(Content {
+            blocks,
+            columns: columns.clamp(1, 64),
+            skipped: std::mem::take(&mut skipped),
+            merge,
+        });
     }
     found
 }
@@ -81,8 +116,14 @@ fn children<'a>(parent: &'a Element, name: &str) -> Vec<&'a Element> {
     for element in parent.elements() {
         match element.name.as_str() {
             own if own == name => found.push(element),
-            "w:sdt" | "w:sdtContent" | "w:customXml" | "w:smartTag" | "w:ins" => found.extend(children(element, name)),
-            "mc:AlternateContent" => found.extend(choice(element).into_iter().flat_map(|choice| children(choice, name))),
+            "w:sdt" | "w:sdtContent" | "w:customXml" | "w:smartTag" | "w:ins" => {
+                found.extend(children(element, name))
+            }
+            "mc:AlternateContent" => found.extend(
+                choice(element)
+                    .into_iter()
+                    .flat_map(|choice| children(choice, name)),
+            ),
             _ => {}
         }
     }
@@ -90,7 +131,8 @@ fn children<'a>(parent: &'a Element, name: &str) -> Vec<&'a Element> {
 }
 
 fn is_deleted(row: &Element) -> bool {
-    row.child("w:trPr").is_some_and(|properties| properties.child("w:del").is_some())
+    row.child("w:trPr")
+        .is_some_and(|properties| properties.child("w:del").is_some())
 }
 
 /// The blocks of a cell on one line.
@@ -98,9 +140,21 @@ fn line(blocks: &[Block]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for block in blocks {
         lines.push(match block {
-            Block::Heading { text, .. } | Block::Paragraph(text) | Block::Verbatim(text) => one_line(text),
-            Block::Item { marker, text, .. } => format!("{marker} {}", one_line(text)).trim().to_owned(),
-            Block::Row { cells, .. } => cells.iter().map(|cell| one_line(cell)).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(", ") + ";",
+            Block::Heading { text, .. } | Block::Paragraph(text) | Block::Verbatim(text) => {
+                one_line(text)
+            }
+            Block::Item { marker, text, .. } => {
+                format!("{marker} {}", one_line(text)).trim().to_owned()
+            }
+            Block::Row { cells, .. } => {
+                cells
+                    .iter()
+                    .map(|cell| one_line(cell))
+                    .filter(|cell| !cell.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+                    + ";"
+            }
         });
     }
     lines.join(" ")

@@ -1,8 +1,8 @@
 //! XML parts as small trees: names made independent of prefixes and of the strict dialect, entities never expanded.
 
-use quick_xml::{NsReader, XmlVersion};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
+use quick_xml::{NsReader, XmlVersion};
 
 /// An element with its children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,10 @@ pub(crate) struct Part {
 impl Element {
     /// The value of the attribute called `name`, without prefix (`r:id` keeps its own).
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The child elements.
@@ -54,7 +57,12 @@ impl Element {
 
     /// Whether the child called `name` is there and not switched off.
     pub(crate) fn switched(&self, name: &str) -> bool {
-        self.child(name).is_some_and(|switch| !matches!(switch.attribute("val"), Some("0" | "false" | "off" | "none")))
+        self.child(name).is_some_and(|switch| {
+            !matches!(
+                switch.attribute("val"),
+                Some("0" | "false" | "off" | "none")
+            )
+        })
     }
 
     /// Every element below, in document order.
@@ -90,7 +98,12 @@ pub(crate) fn read(xml: &str, max_depth: usize) -> Part {
     config.allow_unmatched_ends = true;
     config.check_end_names = false;
     config.allow_dangling_amp = true;
-    let mut builder = Builder { open: vec![Element::default()], too_deep: 0, max_depth, damage: None };
+    let mut builder = Builder {
+        open: vec![Element::default()],
+        too_deep: 0,
+        max_depth,
+        damage: None,
+    };
     loop {
         match reader.read_event() {
             Ok(Event::Start(start)) => builder.start(element(&reader, &start)),
@@ -105,7 +118,8 @@ pub(crate) fn read(xml: &str, max_depth: usize) -> Part {
             Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(error) => {
-                let reason = || format!("it breaks off at byte {}: {error}", reader.error_position());
+                let reason =
+                    || format!("it breaks off at byte {}: {error}", reader.error_position());
                 builder.damage.get_or_insert_with(reason);
                 break;
             }
@@ -128,7 +142,10 @@ impl Builder {
     fn start(&mut self, element: Element) {
         if self.too_deep > 0 || self.open.len() > self.max_depth {
             self.too_deep += 1;
-            self.damage = Some(format!("elements nested deeper than {} were left out", self.max_depth));
+            self.damage = Some(format!(
+                "elements nested deeper than {} were left out",
+                self.max_depth
+            ));
         } else {
             self.open.push(element);
         }
@@ -147,7 +164,9 @@ impl Builder {
     }
 
     fn text(&mut self, text: &str) {
-        let Some(parent) = self.open.last_mut().filter(|_| self.too_deep == 0) else { return };
+        let Some(parent) = self.open.last_mut().filter(|_| self.too_deep == 0) else {
+            return;
+        };
         if let Some(Child::Text(before)) = parent.children.last_mut() {
             before.push_str(text);
         } else if !text.trim().is_empty() || parent.name.ends_with(":t") {
@@ -176,14 +195,28 @@ impl Builder {
         while self.open.len() > 1 {
             self.end();
         }
-        let root = self.open.pop().and_then(|own| own.elements().next().cloned()).unwrap_or_default();
-        Part { root, damage: self.damage }
+        let root = self
+            .open
+            .pop()
+            .and_then(|own| own.elements().next().cloned())
+            .unwrap_or_default();
+        Part {
+            root,
+            damage: self.damage,
+        }
     }
 }
 
 /// Whether `element` says something about the text: most properties of runs only say how it looks.
 fn is_kept(parent: &Element, element: &Element) -> bool {
-    const RUN: [&str; 6] = ["w:vanish", "w:rStyle", "w:vertAlign", "w:del", "w:lang", "w:webHidden"];
+    const RUN: [&str; 6] = [
+        "w:vanish",
+        "w:rStyle",
+        "w:vertAlign",
+        "w:del",
+        "w:lang",
+        "w:webHidden",
+    ];
     parent.name != "w:rPr" || RUN.contains(&element.name.as_str())
 }
 
@@ -199,11 +232,21 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Element {
     let attributes = raw.with_checks(false).flatten().map(|attribute| {
         let key: &str = attribute.key.as_ref();
         let local = attribute.key.local_name();
-        let key = if key.starts_with("r:") { key.to_owned() } else { local.as_ref().to_owned() };
-        let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
+        let key = if key.starts_with("r:") {
+            key.to_owned()
+        } else {
+            local.as_ref().to_owned()
+        };
+        let value = attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
         (key, value)
     });
-    Element { name, attributes: attributes.collect(), children: Vec::new() }
+    Element {
+        name,
+        attributes: attributes.collect(),
+        children: Vec::new(),
+    }
 }
 
 /// The usual prefix of a namespace, the same for the transitional and the strict dialect.
@@ -225,7 +268,10 @@ fn prefix(uri: &str) -> &'static str {
         ("package/2006/relationships", "rel"),
         ("purl.org/dc/elements", "dc"),
     ];
-    known.iter().find(|(part, _)| uri.contains(part)).map_or("other", |(_, prefix)| prefix)
+    known
+        .iter()
+        .find(|(part, _)| uri.contains(part))
+        .map_or("other", |(_, prefix)| prefix)
 }
 
 #[cfg(test)]
@@ -234,20 +280,39 @@ mod tests {
 
     #[test]
     fn names_do_not_depend_on_prefix_or_dialect() {
-        for uri in ["http://schemas.openxmlformats.org/wordprocessingml/2006/main", "http://purl.oclc.org/ooxml/wordprocessingml/main"] {
-            let part = read(&format!("<x:p xmlns:x='{uri}'><x:t x:val='1'>a &amp; &#98;</x:t></x:p>"), 10);
+        for uri in [
+            "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
+            "http://purl.oclc.org/ooxml/wordprocessingml/main",
+        ] {
+            let part = read(
+                &format!("<x:p xmlns:x='{uri}'><x:t x:val='1'>a &amp; &#98;</x:t></x:p>"),
+                10,
+            );
             let text = part.root.child("w:t").expect("the text element");
-            assert_eq!((part.root.name.as_str(), text.text().as_str(), text.attribute("val")), ("w:p", "a & b", Some("1")));
+            assert_eq!(
+                (
+                    part.root.name.as_str(),
+                    text.text().as_str(),
+                    text.attribute("val")
+                ),
+                ("w:p", "a & b", Some("1"))
+            );
         }
     }
 
     #[test]
     fn damage_and_depth_keep_what_stands_before() {
         let part = read("<a><b>one</b><c", 10);
-        assert_eq!(part.root.child("b").map(Element::text).as_deref(), Some("one"));
+        assert_eq!(
+            part.root.child("b").map(Element::text).as_deref(),
+            Some("one")
+        );
         assert!(part.damage.is_some());
         let deep = read(&"<a>".repeat(100_000), 50);
-        assert!(deep.damage.is_some_and(|damage| damage.contains("deeper than 50")));
+        assert!(
+            deep.damage
+                .is_some_and(|damage| damage.contains("deeper than 50"))
+        );
     }
 
     #[test]

@@ -44,8 +44,18 @@ pub(crate) enum Role {
 
 /// Classes that sites give to what is no content.
 const NO_CONTENT: &[&str] = &[
-    "sr-only", "visually-hidden", "screen-reader-text", "headerlink", "mw-editsection", "navbox", "noprint", "breadcrumb",
-    "breadcrumbs", "cookie-banner", "cookie-consent", "skip-link",
+    "sr-only",
+    "visually-hidden",
+    "screen-reader-text",
+    "headerlink",
+    "mw-editsection",
+    "navbox",
+    "noprint",
+    "breadcrumb",
+    "breadcrumbs",
+    "cookie-banner",
+    "cookie-consent",
+    "skip-link",
 ];
 
 /// The role of `element`.
@@ -78,26 +88,88 @@ pub(crate) fn role(element: &Element, keep: Keep) -> Role {
 }
 
 fn aria_level(element: &Element) -> u8 {
-    element.attr("aria-level").and_then(|level| level.parse().ok()).unwrap_or(2)
+    element
+        .attr("aria-level")
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(2)
 }
 
 /// Elements whose content is never shown as text.
 fn is_never_text(name: &str) -> bool {
     matches!(
         name,
-        "script" | "style" | "template" | "noscript" | "head" | "title" | "link" | "meta" | "base" | "iframe" | "frame" | "noframes"
-            | "object" | "embed" | "canvas" | "audio" | "video" | "map" | "select" | "datalist" | "input" | "textarea" | "rt"
-            | "rp" | "defs" | "desc" | "annotation" | "annotation-xml"
+        "script"
+            | "style"
+            | "template"
+            | "noscript"
+            | "head"
+            | "title"
+            | "link"
+            | "meta"
+            | "base"
+            | "iframe"
+            | "frame"
+            | "noframes"
+            | "object"
+            | "embed"
+            | "canvas"
+            | "audio"
+            | "video"
+            | "map"
+            | "select"
+            | "datalist"
+            | "input"
+            | "textarea"
+            | "rt"
+            | "rp"
+            | "defs"
+            | "desc"
+            | "annotation"
+            | "annotation-xml"
     )
 }
 
 fn is_block(name: &str) -> bool {
     matches!(
         name,
-        "html" | "body" | "address" | "article" | "aside" | "blockquote" | "center" | "details" | "dialog" | "div" | "dl"
-            | "fieldset" | "figcaption" | "figure" | "footer" | "form" | "header" | "hgroup" | "hr" | "legend" | "main" | "nav"
-            | "optgroup" | "option" | "p" | "search" | "section" | "summary" | "caption" | "thead" | "tbody" | "tfoot" | "tr" | "td" | "th"
-            | "frameset" | "svg" | "text"
+        "html"
+            | "body"
+            | "address"
+            | "article"
+            | "aside"
+            | "blockquote"
+            | "center"
+            | "details"
+            | "dialog"
+            | "div"
+            | "dl"
+            | "fieldset"
+            | "figcaption"
+            | "figure"
+            | "footer"
+            | "form"
+            | "header"
+            | "hgroup"
+            | "hr"
+            | "legend"
+            | "main"
+            | "nav"
+            | "optgroup"
+            | "option"
+            | "p"
+            | "search"
+            | "section"
+            | "summary"
+            | "caption"
+            | "thead"
+            | "tbody"
+            | "tfoot"
+            | "tr"
+            | "td"
+            | "th"
+            | "frameset"
+            | "svg"
+            | "text"
     )
 }
 
@@ -106,16 +178,34 @@ fn is_no_content(element: &Element) -> bool {
     if matches!(element.name(), "html" | "body" | "main") {
         return false;
     }
-    let is_menu = matches!(element.name(), "nav" | "button") || (element.name() == "dialog" && element.attr("open").is_none());
+    let is_menu = matches!(element.name(), "nav" | "button")
+        || (element.name() == "dialog" && element.attr("open").is_none());
     let role = element.attr("role").unwrap_or_default();
-    let is_menu = is_menu || matches!(role, "navigation" | "search" | "menu" | "menubar" | "toolbar" | "dialog");
-    let is_note_mark = element.name() == "sup" && element.classes().any(|class| class == "reference");
-    is_menu || is_note_mark || is_hidden(element) || element.classes().any(|class| NO_CONTENT.contains(&class))
+    let is_menu = is_menu
+        || matches!(
+            role,
+            "navigation" | "search" | "menu" | "menubar" | "toolbar" | "dialog"
+        );
+    let is_note_mark =
+        element.name() == "sup" && element.classes().any(|class| class == "reference");
+    is_menu
+        || is_note_mark
+        || is_hidden(element)
+        || element.classes().any(|class| NO_CONTENT.contains(&class))
 }
 
 fn is_hidden(element: &Element) -> bool {
-    let style: String = element.attr("style").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
+    let style: String = element
+        .attr("style")
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .collect();
     let style = style.to_ascii_lowercase();
-    let inline_aria = matches!(element.name(), "span" | "i" | "svg" | "a") && element.attr("aria-hidden") == Some("true");
-    element.attr("hidden").is_some() || inline_aria || style.contains("display:none") || style.contains("visibility:hidden")
+    let inline_aria = matches!(element.name(), "span" | "i" | "svg" | "a")
+        && element.attr("aria-hidden") == Some("true");
+    element.attr("hidden").is_some()
+        || inline_aria
+        || style.contains("display:none")
+        || style.contains("visibility:hidden")
 }

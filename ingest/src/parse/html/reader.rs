@@ -8,7 +8,15 @@ use scraper::node::Element;
 
 /// The blocks below `root`.
 pub(crate) fn read(root: NodeRef<'_, Node>, keep: Keep) -> Vec<Block> {
-    let mut reader = Reader { keep, blocks: Vec::new(), inline: String::new(), heading: None, verbatim: 0, lists: Vec::new(), line: None };
+    let mut reader = Reader {
+        keep,
+        blocks: Vec::new(),
+        inline: String::new(),
+        heading: None,
+        verbatim: 0,
+        lists: Vec::new(),
+        line: None,
+    };
     walk(root, &mut reader);
     reader.flush();
     reader.blocks
@@ -35,7 +43,13 @@ impl Visitor for Reader {
             self.inline.push_str(text);
         } else {
             // A line end in the source is a space; only `<br>` ends a line.
-            self.inline.extend(text.chars().map(|c| if matches!(c, '\n' | '\r' | '\u{C}') { ' ' } else { c }));
+            self.inline.extend(text.chars().map(|c| {
+                if matches!(c, '\n' | '\r' | '\u{C}') {
+                    ' '
+                } else {
+                    c
+                }
+            }));
         }
     }
 
@@ -62,7 +76,12 @@ impl Visitor for Reader {
 
     fn leave(&mut self, element: &Element) {
         match role(element, self.keep) {
-            Role::Dropped | Role::Inline | Role::Break | Role::Image | Role::Raised | Role::Math => {}
+            Role::Dropped
+            | Role::Inline
+            | Role::Break
+            | Role::Image
+            | Role::Raised
+            | Role::Math => {}
             shape => self.close(shape),
         }
     }
@@ -76,10 +95,15 @@ impl Reader {
             Role::Heading(level) => self.heading = Some(level),
             Role::Verbatim => self.verbatim += 1,
             Role::List { numbered } => {
-                let start = element.attr("start").and_then(|start| start.parse().ok()).unwrap_or(1);
+                let start = element
+                    .attr("start")
+                    .and_then(|start| start.parse().ok())
+                    .unwrap_or(1);
                 self.lists.push(numbered.then_some(start));
             }
-            Role::Item => self.line = Some((self.lists.len().saturating_sub(1), self.marker(element))),
+            Role::Item => {
+                self.line = Some((self.lists.len().saturating_sub(1), self.marker(element)))
+            }
             Role::Definition(depth) => self.line = Some((self.lists.len() + depth, String::new())),
             _ => {}
         }
@@ -103,8 +127,13 @@ impl Reader {
 
     /// What stands before the next item of the innermost list.
     fn marker(&mut self, element: &Element) -> String {
-        let Some(Some(next)) = self.lists.last_mut() else { return "-".to_owned() };
-        let number = element.attr("value").and_then(|value| value.parse().ok()).unwrap_or(*next);
+        let Some(Some(next)) = self.lists.last_mut() else {
+            return "-".to_owned();
+        };
+        let number = element
+            .attr("value")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(*next);
         *next = number.saturating_add(1);
         format!("{number}.")
     }
@@ -123,7 +152,11 @@ impl Reader {
             // Further paragraphs of the same item go under its text.
             let further = if marker.is_empty() { depth } else { depth + 1 };
             self.line = Some((further, String::new()));
-            Block::Item { depth, marker, text }
+            Block::Item {
+                depth,
+                marker,
+                text,
+            }
         } else {
             Block::Paragraph(text)
         };

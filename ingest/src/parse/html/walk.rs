@@ -18,12 +18,17 @@ pub(crate) trait Visitor {
 
 /// Leads `visitor` through everything below `root`.
 pub(crate) fn walk(root: NodeRef<'_, Node>, visitor: &mut impl Visitor) {
-    let Some(mut node) = root.first_child() else { return };
+    let Some(mut node) = root.first_child() else {
+        return;
+    };
     loop {
         if let Some(text) = node.value().as_text() {
             visitor.text(text);
         }
-        let inside = node.value().as_element().is_some_and(|element| visitor.enter(node, element));
+        let inside = node
+            .value()
+            .as_element()
+            .is_some_and(|element| visitor.enter(node, element));
         if inside && let Some(child) = node.first_child() {
             node = child;
             continue;
@@ -36,7 +41,9 @@ pub(crate) fn walk(root: NodeRef<'_, Node>, visitor: &mut impl Visitor) {
                 node = next;
                 break;
             }
-            let Some(parent) = node.parent().filter(|parent| parent.id() != root.id()) else { return };
+            let Some(parent) = node.parent().filter(|parent| parent.id() != root.id()) else {
+                return;
+            };
             if let Some(element) = parent.value().as_element() {
                 visitor.leave(element);
             }
@@ -47,7 +54,10 @@ pub(crate) fn walk(root: NodeRef<'_, Node>, visitor: &mut impl Visitor) {
 
 /// The visible text below `node`, on one line; blocks in it stand apart by a space.
 pub(crate) fn inline_text(node: NodeRef<'_, Node>, keep: Keep) -> String {
-    let mut inline = Inline { text: String::new(), keep };
+    let mut inline = Inline {
+        text: String::new(),
+        keep,
+    };
     walk(node, &mut inline);
     one_line(&inline.text)
 }
@@ -85,7 +95,10 @@ impl Visitor for Inline {
     }
 
     fn leave(&mut self, element: &Element) {
-        if !matches!(role(element, self.keep), Role::Inline | Role::Raised | Role::Image) {
+        if !matches!(
+            role(element, self.keep),
+            Role::Inline | Role::Raised | Role::Image
+        ) {
             self.text.push(' ');
         }
     }
@@ -93,22 +106,40 @@ impl Visitor for Inline {
 
 /// An image's alternative text, with spaces around.
 pub(crate) fn alternative(element: &Element) -> String {
-    element.attr("alt").map(|alt| format!(" {} ", alt.trim())).unwrap_or_default()
+    element
+        .attr("alt")
+        .map(|alt| format!(" {} ", alt.trim()))
+        .unwrap_or_default()
 }
 
 /// A formula as its author wrote it, where the page keeps that, else as its symbols.
 pub(crate) fn formula(node: NodeRef<'_, Node>, element: &Element) -> String {
-    let is_source = |element: &Element| element.name() == "annotation" && element.attr("encoding").is_some_and(|kind| kind.contains("tex"));
-    let source = node.descendants().find(|node| node.value().as_element().is_some_and(is_source));
+    let is_source = |element: &Element| {
+        element.name() == "annotation"
+            && element
+                .attr("encoding")
+                .is_some_and(|kind| kind.contains("tex"))
+    };
+    let source = node
+        .descendants()
+        .find(|node| node.value().as_element().is_some_and(is_source));
     let texts = source.unwrap_or(node).descendants();
-    let text: String = texts.filter_map(|node| node.value().as_text().map(|text| text.trim().to_owned())).collect();
-    element.attr("alttext").filter(|_| source.is_none()).map_or(text, str::to_owned)
+    let text: String = texts
+        .filter_map(|node| node.value().as_text().map(|text| text.trim().to_owned()))
+        .collect();
+    element
+        .attr("alttext")
+        .filter(|_| source.is_none())
+        .map_or(text, str::to_owned)
 }
 
 /// Writes `^` before a raised number that follows a number or a unit, so that 10⁶ does not become 106.
 pub(crate) fn raise(before: &mut String, node: NodeRef<'_, Node>) {
     let raised = inline_text(node, Keep::Everything);
-    let is_number = !raised.is_empty() && raised.chars().all(|c| c.is_ascii_digit() || "+-−–,.".contains(c));
+    let is_number = !raised.is_empty()
+        && raised
+            .chars()
+            .all(|c| c.is_ascii_digit() || "+-−–,.".contains(c));
     if is_number && before.ends_with(|c: char| c.is_alphanumeric() || c == ')') {
         before.push('^');
     }
@@ -135,7 +166,10 @@ pub(crate) fn limited_depth(html: &str, max: usize) -> (std::borrow::Cow<'_, str
             depth = depth.saturating_sub(1);
         } else if is_tag && !is_void(part) {
             depth += 1;
-            raw = [("script", "/script"), ("style", "/style")].iter().find(|(start, _)| starts_with(part, start)).map(|pair| pair.1);
+            raw = [("script", "/script"), ("style", "/style")]
+                .iter()
+                .find(|(start, _)| starts_with(part, start))
+                .map(|pair| pair.1);
         }
         if is_tag && depth > max {
             cut = true;
@@ -150,16 +184,20 @@ pub(crate) fn limited_depth(html: &str, max: usize) -> (std::borrow::Cow<'_, str
 
 /// Whether `text` starts with `prefix`, whatever the case.
 fn starts_with(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// Whether the tag that `part` starts with has no end: void elements, and those whose end tag is usually left out.
 fn is_void(part: &str) -> bool {
     const VOID: [&str; 24] = [
-        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "p", "li", "tr",
-        "td", "th", "dt", "dd", "option", "tbody", "thead",
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param",
+        "source", "track", "wbr", "p", "li", "tr", "td", "th", "dt", "dd", "option", "tbody",
+        "thead",
     ];
-    let end = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
+    let end = part
+        .find(|c: char| !c.is_ascii_alphanumeric())
+        .unwrap_or(part.len());
     let name = part.get(..end).unwrap_or_default();
     let tag = part.split('>').next().unwrap_or_default();
     tag.ends_with('/') || VOID.iter().any(|void| name.eq_ignore_ascii_case(void))

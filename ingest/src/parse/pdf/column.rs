@@ -17,7 +17,10 @@ pub(crate) fn ordered(lines: Vec<Line>) -> Vec<Line> {
 
 /// Whether the order jumps up within one column again and again.
 fn is_disordered(lines: &[Line]) -> bool {
-    let jumps = lines.windows(2).filter(|pair| matches!(pair, [before, next] if is_jump(before, next))).count();
+    let jumps = lines
+        .windows(2)
+        .filter(|pair| matches!(pair, [before, next] if is_jump(before, next)))
+        .count();
     jumps >= 3 && jumps * 7 > lines.len()
 }
 
@@ -34,7 +37,8 @@ fn cut(mut lines: Vec<Line>) -> Vec<Line> {
         return lines;
     }
     if let Some(at) = gutter(&lines) {
-        let (left, right): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| line.x1() <= at);
+        let (left, right): (Vec<Line>, Vec<Line>) =
+            lines.into_iter().partition(|line| line.x1() <= at);
         return [cut(left), cut(right)].concat();
     }
     lines.sort_by(|a, b| b.y1.total_cmp(&a.y1));
@@ -49,7 +53,10 @@ fn cut(mut lines: Vec<Line>) -> Vec<Line> {
 
 /// The widest gutter that no line crosses, with several lines on both sides.
 fn gutter(lines: &[Line]) -> Option<f32> {
-    let size = lines.iter().map(|line| line.size).fold(f32::INFINITY, f32::min);
+    let size = lines
+        .iter()
+        .map(|line| line.size)
+        .fold(f32::INFINITY, f32::min);
     let mut by_start: Vec<&Line> = lines.iter().collect();
     by_start.sort_by(|a, b| a.x0().total_cmp(&b.x0()));
     let mut reach = f32::NEG_INFINITY;
@@ -104,7 +111,9 @@ fn two_columns(lines: &[Line]) -> usize {
     let mut long = 0;
     let mut count = 0;
     for line in lines {
-        let [left, right] = line.cells.as_slice() else { break };
+        let [left, right] = line.cells.as_slice() else {
+            break;
+        };
         left_end = left_end.max(left.x1());
         right_start = right_start.min(right.x0());
         if left_end >= right_start {
@@ -124,5 +133,8 @@ fn is_long(text: &str) -> bool {
 
 fn half(row: &Line, place: usize) -> Option<Line> {
     let cell = row.cells.get(place)?.clone();
-    Some(Line { cells: vec![cell], ..row.clone() })
+    Some(Line {
+        cells: vec![cell],
+        ..row.clone()
+    })
 }

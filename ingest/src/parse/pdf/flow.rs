@@ -10,7 +10,10 @@ const LONGEST_BREAK: usize = 80;
 
 /// The pieces of a page with those that run along its margin: before a paragraph that goes on over the page, else at the end.
 pub(crate) fn after(mut main: Vec<Piece>, sideways: Vec<Piece>) -> Vec<Piece> {
-    let unfinished = main.last().and_then(Piece::text).is_some_and(|text| !ends_sentence(text));
+    let unfinished = main
+        .last()
+        .and_then(Piece::text)
+        .is_some_and(|text| !ends_sentence(text));
     let at = main.len() - usize::from(unfinished);
     main.splice(at..at, sideways);
     main
@@ -28,7 +31,11 @@ pub(crate) fn reunited(pieces: Vec<Piece>, words: &Words) -> Vec<Piece> {
         if first.page == piece.page {
             let mut text = first.text().unwrap_or_default().to_owned();
             words.join(&mut text, piece.text().unwrap_or_default());
-            piece = Piece { kind: Kind::Text(text), lines: first.lines + piece.lines, ..piece };
+            piece = Piece {
+                kind: Kind::Text(text),
+                lines: first.lines + piece.lines,
+                ..piece
+            };
             out.push(piece);
         } else {
             out.push(first);
@@ -46,7 +53,8 @@ fn first_part(before: &[Piece], piece: &Piece) -> Option<usize> {
         (before.len() - 1 - found.0, found)
     };
     let near = piece.page - first.page.min(piece.page) <= 1;
-    (interruptions > 0 && near && matches!(first.kind, Kind::Text(_)) && goes_on(first, piece)).then_some(place)
+    (interruptions > 0 && near && matches!(first.kind, Kind::Text(_)) && goes_on(first, piece))
+        .then_some(place)
 }
 
 /// Whether `between` can stand in the middle of a paragraph of the look of `piece`.
@@ -60,9 +68,18 @@ fn interrupts(between: &Piece, piece: &Piece) -> bool {
 
 /// Whether `piece` goes on with the paragraph `before`: that one is not finished, and this one starts amid a sentence.
 pub(crate) fn goes_on(before: &Piece, piece: &Piece) -> bool {
-    let (Kind::Text(first) | Kind::Item(_, first), Kind::Text(second)) = (&before.kind, &piece.kind) else { return false };
-    let same_look = (before.size - piece.size).abs() < 0.08 * piece.size && before.bold == piece.bold;
+    let (Kind::Text(first) | Kind::Item(_, first), Kind::Text(second)) =
+        (&before.kind, &piece.kind)
+    else {
+        return false;
+    };
+    let same_look =
+        (before.size - piece.size).abs() < 0.08 * piece.size && before.bold == piece.bold;
     let wide = |c: Option<char>| c.is_some_and(is_wide);
-    let starts_inside = second.starts_with(char::is_lowercase) || (wide(second.chars().next()) && wide(first.chars().next_back()));
-    same_look && starts_inside && (before.lines > 1 || first.chars().count() > 40) && !ends_sentence(first)
+    let starts_inside = second.starts_with(char::is_lowercase)
+        || (wide(second.chars().next()) && wide(first.chars().next_back()));
+    same_look
+        && starts_inside
+        && (before.lines > 1 || first.chars().count() > 40)
+        && !ends_sentence(first)
 }

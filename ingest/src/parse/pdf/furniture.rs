@@ -22,9 +22,15 @@ pub(crate) fn remove(pages: &mut [Vec<Line>]) {
     let mut by_words: HashMap<(bool, String), Vec<Edge>> = HashMap::new();
     for (page, lines) in pages.iter().enumerate() {
         for (top, line) in edges(lines) {
-            let Some(found) = lines.get(line) else { continue };
+            let Some(found) = lines.get(line) else {
+                continue;
+            };
             let words = words(&found.text());
-            by_words.entry((top, words)).or_default().push(Edge { page, line, y: found.y0 });
+            by_words.entry((top, words)).or_default().push(Edge {
+                page,
+                line,
+                y: found.y0,
+            });
         }
     }
     let mut dropped: Vec<Vec<usize>> = vec![Vec::new(); pages.len()];
@@ -57,20 +63,36 @@ fn edges(lines: &[Line]) -> Vec<(bool, usize)> {
     by_height.sort_by(|a, b| lines[*b].y0.total_cmp(&lines[*a].y0));
     let depth = DEPTH.min(lines.len().div_ceil(2));
     let top = by_height.iter().take(depth).map(|line| (true, *line));
-    top.chain(by_height.iter().rev().take(depth).map(|line| (false, *line))).collect()
+    top.chain(
+        by_height
+            .iter()
+            .rev()
+            .take(depth)
+            .map(|line| (false, *line)),
+    )
+    .collect()
 }
 
 /// Whether the line stands at the same place on two pages around.
 fn comes_again(edge: &Edge, edges: &[Edge], pages: usize) -> bool {
-    let near = |other: &&Edge| other.page != edge.page && other.page.abs_diff(edge.page) <= REACH && (other.y - edge.y).abs() < SHIFT;
+    let near = |other: &&Edge| {
+        other.page != edge.page
+            && other.page.abs_diff(edge.page) <= REACH
+            && (other.y - edge.y).abs() < SHIFT
+    };
     let needed = if pages < 3 { usize::MAX } else { 2 };
     edges.iter().filter(near).take(needed).count() == needed
 }
 
 /// Whether the line is the number of its page in a document of several pages.
 fn is_own_number(edge: &Edge, pages: &[Vec<Line>]) -> bool {
-    let text = pages.get(edge.page).and_then(|lines| lines.get(edge.line)).map(Line::text).unwrap_or_default();
-    pages.len() > 1 && text.trim_matches(|c: char| !c.is_alphanumeric()) == (edge.page + 1).to_string()
+    let text = pages
+        .get(edge.page)
+        .and_then(|lines| lines.get(edge.line))
+        .map(Line::text)
+        .unwrap_or_default();
+    pages.len() > 1
+        && text.trim_matches(|c: char| !c.is_alphanumeric()) == (edge.page + 1).to_string()
 }
 
 /// The words of a line with every number made the same, Roman ones included.
@@ -87,13 +109,44 @@ fn words(text: &str) -> String {
         out
     };
     let text = text.to_lowercase();
-    text.split_whitespace().map(|word| if is_roman(word) { "#".to_owned() } else { plain(word) }).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .map(|word| {
+            if is_roman(word) {
+                "#".to_owned()
+            } else {
+                plain(word)
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether a line says nothing but the number of the page, in words: `page # of #`, `第#页`.
 fn is_page_word(words: &str) -> bool {
-    let rest: String = words.chars().filter(|c| c.is_alphabetic() || c.is_whitespace()).collect();
-    rest.split_whitespace().all(|word| matches!(word, "page" | "of" | "seite" | "von" | "página" | "pagina" | "de" | "p" | "pg" | "第" | "页" | "第页" | "頁" | "共" | "共页"))
+    let rest: String = words
+        .chars()
+        .filter(|c| c.is_alphabetic() || c.is_whitespace())
+        .collect();
+    rest.split_whitespace().all(|word| {
+        matches!(
+            word,
+            "page"
+                | "of"
+                | "seite"
+                | "von"
+                | "página"
+                | "pagina"
+                | "de"
+                | "p"
+                | "pg"
+                | "第"
+                | "页"
+                | "第页"
+                | "頁"
+                | "共"
+                | "共页"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -102,8 +155,21 @@ mod tests {
     use crate::parse::pdf::line::{Cell, Word};
 
     fn line(text: &str, y: f32) -> Line {
-        let cells = vec![Cell { words: vec![Word { text: text.to_owned(), x0: 0.0, x1: 100.0 }] }];
-        Line { cells, y0: y, y1: y + 10.0, size: 10.0, bold: false, mono: false }
+        let cells = vec![Cell {
+            words: vec![Word {
+                text: text.to_owned(),
+                x0: 0.0,
+                x1: 100.0,
+            }],
+        }];
+        Line {
+            cells,
+            y0: y,
+            y1: y + 10.0,
+            size: 10.0,
+            bold: false,
+            mono: false,
+        }
     }
 
     #[test]
@@ -111,7 +177,12 @@ mod tests {
         let mut pages: Vec<Vec<Line>> = (1..=4)
             .map(|page| {
                 let mut lines = vec![line("Staff handbook 2024", 780.0)];
-                lines.extend((0..8).map(|row| line(&format!("body {} {row}", "x".repeat(page)), 700.0 - 20.0 * row as f32)));
+                lines.extend((0..8).map(|row| {
+                    line(
+                        &format!("body {} {row}", "y".repeat(page)),
+                        700.0 - 20.0 * row as f32,
+                    )
+                }));
                 lines.push(line(&format!("Page {page} of 4"), 20.0));
                 lines
             })

@@ -44,19 +44,30 @@ pub(crate) fn read(text: &PdfPageText<'_>, visible: Option<PdfRect>) -> PageGlyp
             Decoded::Unmapped => unmapped += 1,
         }
     }
-    let is_shown = |glyph: &Glyph| glyph.c == '\n' || visible.is_none_or(|visible| is_inside(glyph, &visible));
+    let is_shown =
+        |glyph: &Glyph| glyph.c == '\n' || visible.is_none_or(|visible| is_inside(glyph, &visible));
     // A page whose visible part holds no text at all has a wrong box rather than hidden text.
-    if glyphs.iter().any(|glyph| !glyph.c.is_whitespace() && is_shown(glyph)) {
+    if glyphs
+        .iter()
+        .any(|glyph| !glyph.c.is_whitespace() && is_shown(glyph))
+    {
         glyphs.retain(is_shown);
     }
     order_ligatures(&mut glyphs);
-    PageGlyphs { runs: by_direction(&glyphs), unmapped }
+    PageGlyphs {
+        runs: by_direction(&glyphs),
+        unmapped,
+    }
 }
 
 /// Whether the middle of a glyph lies in `visible`, give or take a point.
 fn is_inside(glyph: &Glyph, visible: &PdfRect) -> bool {
-    let (x, y) = (f32::midpoint(glyph.x0, glyph.x1), f32::midpoint(glyph.y0, glyph.y1));
-    (visible.left().value - 1.0..visible.right().value + 1.0).contains(&x) && (visible.bottom().value - 1.0..visible.top().value + 1.0).contains(&y)
+    let (x, y) = (
+        f32::midpoint(glyph.x0, glyph.x1),
+        f32::midpoint(glyph.y0, glyph.y1),
+    );
+    (visible.left().value - 1.0..visible.right().value + 1.0).contains(&x)
+        && (visible.bottom().value - 1.0..visible.top().value + 1.0).contains(&y)
 }
 
 /// Puts the letters of an Arabic ligature in order: PDFium turns what runs from right to left around, these letters included,
@@ -91,7 +102,9 @@ fn decoded(value: u32, high: &mut Option<u32>) -> Decoded {
             Decoded::Nothing
         }
         0xDC00..=0xDFFF => {
-            let pair = first.and_then(|first| char::from_u32(0x10000 + ((first - 0xD800) << 10) + (value - 0xDC00)));
+            let pair = first.and_then(|first| {
+                char::from_u32(0x10000 + ((first - 0xD800) << 10) + (value - 0xDC00))
+            });
             pair.map_or(Decoded::Unmapped, Decoded::Character)
         }
         // PDFium's sign for a hyphen at the end of a line.
@@ -122,17 +135,27 @@ fn glyph(char: &PdfPageTextChar<'_>, c: char, before: Option<Glyph>) -> Glyph {
     let scale = matrix.map_or(1.0, |matrix| matrix.c().hypot(matrix.d()));
     let size = char.unscaled_font_size().value * if scale > 0.0 { scale } else { 1.0 };
     let bounds = char.loose_bounds().ok();
-    let place = bounds.map(|rect| (rect.left().value, rect.right().value, rect.bottom().value, rect.top().value));
+    let place = bounds.map(|rect| {
+        (
+            rect.left().value,
+            rect.right().value,
+            rect.bottom().value,
+            rect.top().value,
+        )
+    });
     let is_space = c.is_whitespace();
     // What PDFium makes up has no look of its own.
     let inherited = before.filter(|_| is_space || c == '\u{2}');
-    let word_start = before.is_none_or(|before| before.c.is_whitespace() || (before.size - size).abs() > 0.1);
+    let word_start =
+        before.is_none_or(|before| before.c.is_whitespace() || (before.size - size).abs() > 0.1);
     let (bold, mono) = match before.filter(|_| !word_start) {
         Some(before) => (before.bold, before.mono),
         None if is_space => (false, false),
         None => look(char),
     };
-    let (x0, x1, y0, y1) = place.or(before.map(|before| (before.x1, before.x1, before.y0, before.y1))).unwrap_or_default();
+    let (x0, x1, y0, y1) = place
+        .or(before.map(|before| (before.x1, before.x1, before.y0, before.y1)))
+        .unwrap_or_default();
     let turn = matrix.map_or(0, |matrix| quarter_turns(matrix.a(), matrix.b()));
     Glyph {
         c,
@@ -152,7 +175,19 @@ fn look(char: &PdfPageTextChar<'_>) -> (bool, bool) {
     let name = char.font_name().to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     let bold = has(&["bold", "black", "heavy", "-semib", "demi", "cmbx", "medi"]);
-    (bold, has(&["mono", "courier", "consol", "cmtt", "typewriter", "menlo", "code", "fixed"]))
+    (
+        bold,
+        has(&[
+            "mono",
+            "courier",
+            "consol",
+            "cmtt",
+            "typewriter",
+            "menlo",
+            "code",
+            "fixed",
+        ]),
+    )
 }
 
 fn quarter_turns(a: f32, b: f32) -> u8 {
@@ -167,7 +202,15 @@ fn quarter_turns(a: f32, b: f32) -> u8 {
 
 /// The glyphs of each direction, turned upright.
 fn by_direction(glyphs: &[Glyph]) -> Vec<Vec<Glyph>> {
-    let mut runs: Vec<Vec<Glyph>> = (0..4).map(|turn| glyphs.iter().filter(|glyph| glyph.turn == turn).map(upright).collect()).collect();
+    let mut runs: Vec<Vec<Glyph>> = (0..4)
+        .map(|turn| {
+            glyphs
+                .iter()
+                .filter(|glyph| glyph.turn == turn)
+                .map(upright)
+                .collect()
+        })
+        .collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
     runs.retain(|run| run.iter().any(|glyph| !glyph.c.is_whitespace()));
     runs
@@ -181,5 +224,11 @@ fn upright(glyph: &Glyph) -> Glyph {
         3 => (-y1, -y0, x0, x1),
         _ => (x0, x1, y0, y1),
     };
-    Glyph { x0, x1, y0, y1, ..*glyph }
+    Glyph {
+        x0,
+        x1,
+        y0,
+        y1,
+        ..*glyph
+    }
 }

@@ -15,7 +15,12 @@ impl Words {
         if words.last().is_some_and(|word| ends_cut(word)) {
             words.pop();
         }
-        self.0.extend(words.iter().map(|word| plain(word)).filter(|word| word.len() > 2));
+        self.0.extend(
+            words
+                .iter()
+                .map(|word| plain(word))
+                .filter(|word| word.len() > 2),
+        );
     }
 
     /// Adds `next` to the paragraph `text` so that both read as one.
@@ -26,7 +31,8 @@ impl Words {
         } else if ends_cut(text) && next.starts_with(char::is_alphabetic) {
             self.join_word(text, next);
         } else {
-            let wide = text.chars().next_back().is_some_and(is_wide) && next.chars().next().is_some_and(is_wide);
+            let wide = text.chars().next_back().is_some_and(is_wide)
+                && next.chars().next().is_some_and(is_wide);
             if !wide {
                 text.push(' ');
             }
@@ -44,8 +50,11 @@ impl Words {
         let with_hyphen = self.0.contains(&format!("{head}-{tail}"));
         let without = self.0.contains(&format!("{head}{tail}"));
         // A capital or a digit starts a word of its own.
-        let own_word = next.starts_with(char::is_uppercase) || first.contains(|c: char| c.is_ascii_digit()) || head.chars().count() == 1;
-        let keep = hard && !without && (with_hyphen || own_word || self.both_are_words(&head, &tail));
+        let own_word = next.starts_with(char::is_uppercase)
+            || first.contains(|c: char| c.is_ascii_digit())
+            || head.chars().count() == 1;
+        let keep =
+            hard && !without && (with_hyphen || own_word || self.both_are_words(&head, &tail));
         text.truncate(text.trim_end_matches(CUTS).len());
         if keep {
             text.push('-');
@@ -53,11 +62,60 @@ impl Words {
         text.push_str(next);
     }
 
-    /// Whether both halves are long words of their own, as in `open-source`.
+    /// Whether both halves are long words of their own, as in `open-source`, and not a word that is always written as one.
     fn both_are_words(&self, head: &str, tail: &str) -> bool {
-        head.len() > 3 && tail.len() > 3 && self.0.contains(head) && self.0.contains(tail)
+        let one_word = CLOSED.contains(&format!("{head}{tail}").as_str());
+        !one_word
+            && head.len() > 3
+            && tail.len() > 3
+            && self.0.contains(head)
+            && self.0.contains(tail)
     }
 }
+
+/// Common words made of two words, written as one.
+const CLOSED: [&str; 40] = [
+    "furthermore",
+    "moreover",
+    "however",
+    "therefore",
+    "whereas",
+    "sometimes",
+    "something",
+    "somewhere",
+    "someone",
+    "without",
+    "within",
+    "understand",
+    "understanding",
+    "overview",
+    "overall",
+    "another",
+    "otherwise",
+    "likewise",
+    "whenever",
+    "wherever",
+    "nevertheless",
+    "everyone",
+    "everything",
+    "everywhere",
+    "database",
+    "software",
+    "hardware",
+    "framework",
+    "network",
+    "workshop",
+    "feedback",
+    "benchmark",
+    "background",
+    "throughout",
+    "outside",
+    "timestamp",
+    "headquarters",
+    "straightforward",
+    "afterwards",
+    "themselves",
+];
 
 /// Hyphens at the end of a line: the common one, the soft one, and PDFium's sign.
 const CUTS: [char; 4] = ['-', '\u{AD}', '\u{2010}', '\u{2}'];
@@ -70,7 +128,8 @@ fn ends_cut(text: &str) -> bool {
 
 /// A word without the marks around it, lowercase.
 fn plain(word: &str) -> String {
-    word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+        .to_lowercase()
 }
 
 #[cfg(test)]

@@ -15,15 +15,24 @@ pub(crate) fn pdfium(settings: &ParseSettings) -> Result<&'static Pdfium, ParseE
     if let Some(pdfium) = PDFIUM.get() {
         return Ok(pdfium);
     }
-    let path = settings.pdfium.as_deref().ok_or_else(|| unavailable("no PDFium library is configured, so PDF files cannot be read"))?;
-    let bindings = Pdfium::bind_to_library(path).map_err(|error| unavailable(&not_loaded(path, &error)))?;
+    let path = settings.pdfium.as_deref().ok_or_else(|| {
+        unavailable("no PDFium library is configured, so PDF files cannot be read")
+    })?;
+    let bindings =
+        Pdfium::bind_to_library(path).map_err(|error| unavailable(&not_loaded(path, &error)))?;
     Ok(PDFIUM.get_or_init(|| Pdfium::new(bindings)))
 }
 
 fn not_loaded(path: &Path, error: &PdfiumError) -> String {
-    format!("the PDFium library {} cannot be loaded: {error:?}", path.display())
+    format!(
+        "the PDFium library {} cannot be loaded: {error:?}",
+        path.display()
+    )
 }
 
 fn unavailable(reason: &str) -> ParseError {
-    ParseError::Unavailable { reason: reason.to_owned(), remedy: "fetch it with `lore models pull pdfium`".to_owned() }
+    ParseError::Unavailable {
+        reason: reason.to_owned(),
+        remedy: "fetch it with `lore models pull pdfium`".to_owned(),
+    }
 }

@@ -22,15 +22,25 @@ pub(crate) struct Cell {
 impl Cell {
     /// Its words in a row.
     pub(crate) fn text(&self) -> String {
-        self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+        self.words
+            .iter()
+            .map(|word| word.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     pub(crate) fn x0(&self) -> f32 {
-        self.words.iter().map(|word| word.x0).fold(f32::INFINITY, f32::min)
+        self.words
+            .iter()
+            .map(|word| word.x0)
+            .fold(f32::INFINITY, f32::min)
     }
 
     pub(crate) fn x1(&self) -> f32 {
-        self.words.iter().map(|word| word.x1).fold(f32::NEG_INFINITY, f32::max)
+        self.words
+            .iter()
+            .map(|word| word.x1)
+            .fold(f32::NEG_INFINITY, f32::max)
     }
 }
 
@@ -51,11 +61,17 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn x0(&self) -> f32 {
-        self.cells.iter().map(Cell::x0).fold(f32::INFINITY, f32::min)
+        self.cells
+            .iter()
+            .map(Cell::x0)
+            .fold(f32::INFINITY, f32::min)
     }
 
     pub(crate) fn x1(&self) -> f32 {
-        self.cells.iter().map(Cell::x1).fold(f32::NEG_INFINITY, f32::max)
+        self.cells
+            .iter()
+            .map(Cell::x1)
+            .fold(f32::NEG_INFINITY, f32::max)
     }
 
     pub(crate) fn height(&self) -> f32 {
@@ -64,7 +80,11 @@ impl Line {
 
     /// Its cells in a row.
     pub(crate) fn text(&self) -> String {
-        self.cells.iter().map(Cell::text).collect::<Vec<_>>().join(" ")
+        self.cells
+            .iter()
+            .map(Cell::text)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// The share of the lower line's height, 0..=1, on which both stand.
@@ -79,7 +99,8 @@ pub(crate) fn lines(glyphs: &[Glyph]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut open: Vec<Glyph> = Vec::new();
     for glyph in glyphs {
-        let ends = glyph.c == '\n' || last_visible(&open).is_some_and(|before| is_elsewhere(before, glyph));
+        let ends = glyph.c == '\n'
+            || last_visible(&open).is_some_and(|before| is_elsewhere(before, glyph));
         if ends {
             lines.extend(line(&open));
             open.clear();
@@ -101,7 +122,8 @@ fn is_elsewhere(before: &Glyph, next: &Glyph) -> bool {
     if next.c.is_whitespace() {
         return false;
     }
-    let below = next.x1.min(before.x1) - next.x0.max(before.x0) > 0.7 * (next.x1 - next.x0) && (before.y0 - next.y1).abs() < 0.5 * before.size;
+    let below = next.x1.min(before.x1) - next.x0.max(before.x0) > 0.7 * (next.x1 - next.x0)
+        && (before.y0 - next.y1).abs() < 0.5 * before.size;
     if below && is_wide(before.c) && is_wide(next.c) {
         return false;
     }
@@ -115,7 +137,10 @@ fn is_elsewhere(before: &Glyph, next: &Glyph) -> bool {
 
 /// One line from its glyphs.
 fn line(glyphs: &[Glyph]) -> Option<Line> {
-    let visible: Vec<&Glyph> = glyphs.iter().filter(|glyph| !glyph.c.is_whitespace()).collect();
+    let visible: Vec<&Glyph> = glyphs
+        .iter()
+        .filter(|glyph| !glyph.c.is_whitespace())
+        .collect();
     let size = most_frequent(visible.iter().map(|glyph| glyph.size))?;
     let most = visible.len() * 9 / 10;
     let own_size = |glyph: &&&Glyph| (glyph.size - size).abs() < size * 0.2;
@@ -142,12 +167,17 @@ fn cells(glyphs: &[Glyph]) -> Vec<Cell> {
             spaced = true;
             continue;
         }
-        let gap = before.map_or(0.0, |before| (glyph.x0 - before.x1).max(before.x0 - glyph.x1));
-        let parted = !rtl && gap > CELL_GAP * glyph.size.max(before.map_or(0.0, |before| before.size));
+        let gap = before.map_or(0.0, |before| {
+            (glyph.x0 - before.x1).max(before.x0 - glyph.x1)
+        });
+        let parted =
+            !rtl && gap > CELL_GAP * glyph.size.max(before.map_or(0.0, |before| before.size));
         if parted || cells.is_empty() {
             cells.push(Cell::default());
         }
-        let is_new = parted || (spaced && !is_mark(glyph.c)) || (rtl && gap > 0.18 * glyph.size && turns(before, glyph));
+        let is_new = parted
+            || (spaced && !is_mark(glyph.c))
+            || (rtl && gap > 0.18 * glyph.size && turns(before, glyph));
         if let Some(cell) = cells.last_mut() {
             add(cell, glyph, is_new, is_raised_digit(before, glyph));
         }
@@ -159,18 +189,31 @@ fn cells(glyphs: &[Glyph]) -> Vec<Cell> {
 
 /// The cells with PDFium's sign for a cut word made a hyphen, but at the end of the line.
 fn plain_hyphens(mut cells: Vec<Cell>) -> Vec<Cell> {
-    let mut words: Vec<&mut Word> = cells.iter_mut().flat_map(|cell| &mut cell.words).filter(|word| word.text.contains('\u{2}')).collect();
-    if words.last().is_some_and(|word| word.text.ends_with('\u{2}') && word.text.chars().count() > 1) {
+    let mut words: Vec<&mut Word> = cells
+        .iter_mut()
+        .flat_map(|cell| &mut cell.words)
+        .filter(|word| word.text.contains('\u{2}'))
+        .collect();
+    if words
+        .last()
+        .is_some_and(|word| word.text.ends_with('\u{2}') && word.text.chars().count() > 1)
+    {
         words.pop();
     }
-    words.into_iter().for_each(|word| word.text = word.text.replace('\u{2}', "-"));
+    words
+        .into_iter()
+        .for_each(|word| word.text = word.text.replace('\u{2}', "-"));
     cells
 }
 
 /// Adds a glyph to a cell, as the start of a word or to its last one.
 fn add(cell: &mut Cell, glyph: &Glyph, is_new: bool, is_raised: bool) {
     if is_new || cell.words.is_empty() {
-        cell.words.push(Word { text: String::new(), x0: glyph.x0, x1: glyph.x1 });
+        cell.words.push(Word {
+            text: String::new(),
+            x0: glyph.x0,
+            x1: glyph.x1,
+        });
     }
     if let Some(word) = cell.words.last_mut() {
         if is_raised {
@@ -184,7 +227,11 @@ fn add(cell: &mut Cell, glyph: &Glyph, is_new: bool, is_raised: bool) {
 
 /// Whether the direction of writing changes between two characters.
 fn turns(before: Option<&Glyph>, next: &Glyph) -> bool {
-    before.is_some_and(|before| before.c.is_alphanumeric() && next.c.is_alphanumeric() && is_right_to_left(before.c) != is_right_to_left(next.c))
+    before.is_some_and(|before| {
+        before.c.is_alphanumeric()
+            && next.c.is_alphanumeric()
+            && is_right_to_left(before.c) != is_right_to_left(next.c)
+    })
 }
 
 /// Whether a character is a vowel mark of Hebrew or Arabic, which stands on the letter before it.
@@ -196,7 +243,10 @@ fn is_mark(c: char) -> bool {
 fn is_raised_digit(before: Option<&Glyph>, glyph: &Glyph) -> bool {
     let is_exponent = glyph.c.is_ascii_digit() || glyph.c == '-' || glyph.c == '−';
     before.is_some_and(|before| {
-        is_exponent && before.c.is_ascii_digit() && glyph.size < before.size * 0.85 && glyph.y0 > before.y0 + before.size * 0.15
+        is_exponent
+            && before.c.is_ascii_digit()
+            && glyph.size < before.size * 0.85
+            && glyph.y0 > before.y0 + before.size * 0.15
     })
 }
 
@@ -226,14 +276,19 @@ fn joined(lines: Vec<Line>) -> Vec<Line> {
 }
 
 fn is_beside(before: &Line, next: &Line) -> bool {
-    let apart = next.x0() >= before.x1() - 0.3 * next.size || next.x1() <= before.x0() + 0.3 * next.size;
+    let apart =
+        next.x0() >= before.x1() - 0.3 * next.size || next.x1() <= before.x0() + 0.3 * next.size;
     // Small raised and lowered letters of formulas reach further up or down.
     let small = next.size < 0.85 * before.size && (next.x0() - before.x1()).abs() < before.size;
     apart && before.level_with(next) > if small { 0.3 } else { 0.6 }
 }
 
 fn join(before: &mut Line, next: Line) {
-    let rtl = before.cells.iter().chain(&next.cells).any(|cell| cell.text().chars().any(is_right_to_left));
+    let rtl = before
+        .cells
+        .iter()
+        .chain(&next.cells)
+        .any(|cell| cell.text().chars().any(is_right_to_left));
     let near = next.x0() - before.x1();
     let (size, y0, y1) = (next.size, next.y0, next.y1);
     if (-0.3 * size..CELL_GAP * size).contains(&near) && !rtl {
@@ -250,7 +305,13 @@ fn join(before: &mut Line, next: Line) {
         before.cells.extend(cells);
     } else {
         before.cells.extend(next.cells);
-        before.cells.sort_by(|a, b| if rtl { b.x0().total_cmp(&a.x0()) } else { a.x0().total_cmp(&b.x0()) });
+        before.cells.sort_by(|a, b| {
+            if rtl {
+                b.x0().total_cmp(&a.x0())
+            } else {
+                a.x0().total_cmp(&b.x0())
+            }
+        });
     }
     if size > 0.85 * before.size {
         before.y0 = before.y0.min(y0);
@@ -262,11 +323,16 @@ fn join(before: &mut Line, next: Line) {
 pub(crate) fn most_frequent(values: impl Iterator<Item = f32>) -> Option<f32> {
     let mut counts: std::collections::BTreeMap<i32, usize> = std::collections::BTreeMap::new();
     for value in values {
-        #[expect(clippy::cast_possible_truncation, reason = "font sizes in tenths of a point; absurd ones saturate")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "font sizes in tenths of a point; absurd ones saturate"
+        )]
         let tenths = (value * 10.0).round() as i32;
         *counts.entry(tenths).or_default() += 1;
     }
-    let most = counts.into_iter().max_by_key(|(tenths, count)| (*count, *tenths));
+    let most = counts
+        .into_iter()
+        .max_by_key(|(tenths, count)| (*count, *tenths));
     #[expect(clippy::cast_precision_loss, reason = "it was an f32 before")]
     most.map(|(tenths, _)| tenths as f32 / 10.0)
 }

@@ -30,12 +30,17 @@ pub fn worker_main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let mut input = io::stdin().lock();
-    let Some(setup) = frame::read(&mut input)? else { return Ok(()) };
+    let Some(setup) = frame::read(&mut input)? else {
+        return Ok(());
+    };
     let setup: Setup = serde_json::from_slice(&setup)?;
     let output = answers()?;
     limit(setup.memory)?;
     let (requests, inbox) = mpsc::channel();
-    let parser = thread::Builder::new().name("parser".to_owned()).stack_size(STACK).spawn(move || work(&setup, &inbox, output))?;
+    let parser = thread::Builder::new()
+        .name("parser".to_owned())
+        .stack_size(STACK)
+        .spawn(move || work(&setup, &inbox, output))?;
     while let Some(request) = frame::read(&mut input)? {
         if requests.send(request).is_err() {
             break;
@@ -68,7 +73,9 @@ fn limit(memory: u64) -> io::Result<()> {
 fn work(setup: &Setup, inbox: &mpsc::Receiver<Vec<u8>>, mut output: File) {
     for request in inbox.iter().take_while(|request| !request.is_empty()) {
         let answer = answer(setup, &request);
-        let written = serde_json::to_vec(&answer).map_err(io::Error::from).and_then(|body| frame::write(&mut output, &body));
+        let written = serde_json::to_vec(&answer)
+            .map_err(io::Error::from)
+            .and_then(|body| frame::write(&mut output, &body));
         if let Err(error) = written {
             eprintln!("parse-worker: cannot answer: {error}");
             return;
@@ -77,19 +84,41 @@ fn work(setup: &Setup, inbox: &mpsc::Receiver<Vec<u8>>, mut output: File) {
 }
 
 fn answer(setup: &Setup, request: &[u8]) -> Result<Parsed, ParseError> {
-    let request: ParseRequest = serde_json::from_slice(request).map_err(|error| unavailable(format!("a bad request: {error}")))?;
-    let bytes = std::fs::read(&request.path)
-        .map_err(|error| unavailable(format!("the stored file {} cannot be read: {error}", request.path.display())))?;
-    let run = || parse(&bytes, &request.name, request.declared_type.as_deref(), &setup.parse);
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(ParseError::Crashed { cause: said(panic.as_ref()) }))
+    let request: ParseRequest = serde_json::from_slice(request)
+        .map_err(|error| unavailable(format!("a bad request: {error}")))?;
+    let bytes = std::fs::read(&request.path).map_err(|error| {
+        unavailable(format!(
+            "the stored file {} cannot be read: {error}",
+            request.path.display()
+        ))
+    })?;
+    let run = || {
+        parse(
+            &bytes,
+            &request.name,
+            request.declared_type.as_deref(),
+            &setup.parse,
+        )
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(ParseError::Crashed {
+            cause: said(panic.as_ref()),
+        })
+    })
 }
 
 /// What a panic said.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked without a message").to_owned()
 }
 
 fn unavailable(reason: String) -> ParseError {
-    ParseError::Unavailable { reason, remedy: "look into the server's log".to_owned() }
+    ParseError::Unavailable {
+        reason,
+        remedy: "look into the server's log".to_owned(),
+    }
 }

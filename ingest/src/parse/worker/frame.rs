@@ -30,7 +30,10 @@ pub(crate) fn length(header: [u8; 8]) -> io::Result<u64> {
     if length <= MAX_FRAME {
         return Ok(length);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes exceeds the limit of {MAX_FRAME}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a frame of {length} bytes exceeds the limit of {MAX_FRAME}"),
+    ))
 }
 
 #[cfg(test)]

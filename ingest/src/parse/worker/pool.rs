@@ -51,7 +51,11 @@ impl ParserPool {
     /// A pool without children yet: each starts with the first document that needs it.
     pub fn new(settings: PoolSettings) -> Self {
         let slots = Semaphore::new(settings.workers.max(1));
-        Self { settings, slots, idle: Mutex::new(Vec::new()) }
+        Self {
+            settings,
+            slots,
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
     /// Parses one document, once a child is free.
@@ -66,8 +70,13 @@ impl ParserPool {
         };
         match timeout(self.settings.timeout, process.ask(request)).await {
             Ok(Ok(answer)) => {
-                if documents + 1 < MAX_DOCUMENTS && !matches!(answer, Err(ParseError::Crashed { .. })) {
-                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((process, documents + 1));
+                if documents + 1 < MAX_DOCUMENTS
+                    && !matches!(answer, Err(ParseError::Crashed { .. }))
+                {
+                    self.idle
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((process, documents + 1));
                 }
                 answer
             }
@@ -78,7 +87,9 @@ impl ParserPool {
             }
             Err(_elapsed) => {
                 tracing::warn!(name = request.name, timeout = ?self.settings.timeout, "a document took its parser too long");
-                Err(ParseError::TimedOut { seconds: self.settings.timeout.as_secs().max(1) })
+                Err(ParseError::TimedOut {
+                    seconds: self.settings.timeout.as_secs().max(1),
+                })
             }
         }
     }
@@ -96,5 +107,8 @@ impl ParserPool {
 }
 
 fn closing() -> ParseError {
-    ParseError::Unavailable { reason: "the parsers are shutting down".to_owned(), remedy: "try again".to_owned() }
+    ParseError::Unavailable {
+        reason: "the parsers are shutting down".to_owned(),
+        remedy: "try again".to_owned(),
+    }
 }

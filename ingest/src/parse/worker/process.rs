@@ -29,25 +29,46 @@ impl Process {
     /// Starts a child and tells it the limits.
     pub(crate) async fn start(settings: &PoolSettings) -> Result<Self, ParseError> {
         let mut child = spawn(settings).map_err(|error| cannot_start(settings, &error))?;
-        let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(cannot_start(settings, &io::Error::other("it has no standard streams")));
+        let (Some(input), Some(output), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(cannot_start(
+                settings,
+                &io::Error::other("it has no standard streams"),
+            ));
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let log_reader = tokio::spawn(follow(errors, Arc::clone(&log)));
-        let mut process = Self { child, input, output, log, log_reader };
-        let setup = Setup { parse: settings.parse.clone(), memory: settings.memory };
+        let mut process = Self {
+            child,
+            input,
+            output,
+            log,
+            log_reader,
+        };
+        let setup = Setup {
+            parse: settings.parse.clone(),
+            memory: settings.memory,
+        };
         let sent = process.send(&setup).await;
-        sent.map(|()| process).map_err(|error| cannot_start(settings, &error))
+        sent.map(|()| process)
+            .map_err(|error| cannot_start(settings, &error))
     }
 
     /// Asks for one document. After an error other than the parser's own answer the child is of no use any more.
-    pub(crate) async fn ask(&mut self, request: &ParseRequest) -> io::Result<Result<Parsed, ParseError>> {
+    pub(crate) async fn ask(
+        &mut self,
+        request: &ParseRequest,
+    ) -> io::Result<Result<Parsed, ParseError>> {
         self.send(request).await?;
         let mut header = [0; 8];
         self.output.read_exact(&mut header).await?;
         let length = frame::length(header)?;
         let mut body = Vec::new();
-        (&mut self.output).take(length).read_to_end(&mut body).await?;
+        (&mut self.output)
+            .take(length)
+            .read_to_end(&mut body)
+            .await?;
         if body.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -61,12 +82,19 @@ impl Process {
 
     /// How the child died: an exit status, where it did by itself, and the last lines of its log.
     pub(crate) async fn autopsy(mut self) -> (Option<ExitStatus>, String) {
-        let status = timeout(GRACE, self.child.wait()).await.ok().and_then(Result::ok);
+        let status = timeout(GRACE, self.child.wait())
+            .await
+            .ok()
+            .and_then(Result::ok);
         // Its end of the pipe is closed now, so the log ends.
         if status.is_some() && timeout(GRACE, &mut self.log_reader).await.is_err() {
             self.log_reader.abort();
         }
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        let log = self
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join("\n");
         (status, log)
     }
 
@@ -97,7 +125,12 @@ async fn follow(errors: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
     let mut reader = BufReader::new(errors);
     let mut line = Vec::new();
     // A library may write bytes that are no text, and lines without end.
-    while (&mut reader).take(4096).read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+    while (&mut reader)
+        .take(4096)
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         tracing::debug!(target: "lore_ingest::parse_worker", "{text}");
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,10 +143,22 @@ async fn follow(errors: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
 }
 
 /// What the death of a child means for the document that it was reading.
-pub(crate) fn cause_of_death(status: Option<ExitStatus>, log: &str, settings: &PoolSettings) -> ParseError {
-    const OUT_OF_MEMORY: [&str; 5] = ["memory allocation of", "bad_alloc", "out of memory", "Out of memory", "Cannot allocate memory"];
+pub(crate) fn cause_of_death(
+    status: Option<ExitStatus>,
+    log: &str,
+    settings: &PoolSettings,
+) -> ParseError {
+    const OUT_OF_MEMORY: [&str; 5] = [
+        "memory allocation of",
+        "bad_alloc",
+        "out of memory",
+        "Out of memory",
+        "Cannot allocate memory",
+    ];
     if OUT_OF_MEMORY.iter().any(|sign| log.contains(sign)) {
-        return ParseError::OutOfMemory { mebibytes: settings.memory >> 20 };
+        return ParseError::OutOfMemory {
+            mebibytes: settings.memory >> 20,
+        };
     }
     let cause = match status {
         Some(status) => match (status.signal(), status.code()) {
@@ -141,7 +186,12 @@ fn signal_name(signal: i32) -> &'static str {
 
 fn cannot_start(settings: &PoolSettings, error: &io::Error) -> ParseError {
     ParseError::Unavailable {
-        reason: format!("the process {} did not start: {error}", settings.worker.exe.display()),
-        remedy: "check that the program is there and may be run, and that processes and memory are left".to_owned(),
+        reason: format!(
+            "the process {} did not start: {error}",
+            settings.worker.exe.display()
+        ),
+        remedy:
+            "check that the program is there and may be run, and that processes and memory are left"
+                .to_owned(),
     }
 }

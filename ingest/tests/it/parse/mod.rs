@@ -11,17 +11,24 @@ use std::path::{Path, PathBuf};
 /// The PDFium library of this machine, or a loud word that it is missing.
 fn pdfium() -> Option<PathBuf> {
     let models = std::env::var_os("LORE_MODELS_DIR").map(PathBuf::from);
-    let models = models.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lore/models")))?;
+    let models = models
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lore/models")))?;
     let library = models.join("pdfium/libpdfium.so");
     if library.exists() {
         return Some(library);
     }
-    eprintln!("SKIPPED: {} is missing; fetch it with `lore models pull pdfium`", library.display());
+    eprintln!(
+        "SKIPPED: {} is missing; fetch it with `lore models pull pdfium`",
+        library.display()
+    );
     None
 }
 
 fn settings() -> ParseSettings {
-    ParseSettings { pdfium: pdfium(), ..ParseSettings::default() }
+    ParseSettings {
+        pdfium: pdfium(),
+        ..ParseSettings::default()
+    }
 }
 
 /// The folder of sample documents, or a loud word that it is missing.
@@ -30,7 +37,10 @@ pub(crate) fn samples() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: the sample documents in {} are missing", folder.display());
+    eprintln!(
+        "SKIPPED: the sample documents in {} are missing",
+        folder.display()
+    );
     None
 }
 

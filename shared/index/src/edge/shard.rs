@@ -4,7 +4,7 @@ use crate::folder::{Mark, damaged, io, read_mark};
 use crate::payload::{TERMS, VERSION};
 use crate::terms::TermFilter;
 use crate::ties::Ties;
-use crate::tuning::{BUILD_WIDTH, EXACT_KB, LINKS, SEARCH_WIDTH};
+use crate::tuning::{BUILD_WIDTH, EXACT_KB, LINKS, SEARCH_WIDTH, SEGMENTS};
 use crate::vectors::{check_length, check_query};
 use crate::{Candidate, IndexError, IndexedId};
 use lore_types::VersionId;
@@ -211,6 +211,7 @@ fn config(dimensions: u32) -> EdgeConfig {
     };
     let optimizers = EdgeOptimizersConfig {
         indexing_threshold: Some(EXACT_KB as usize),
+        default_segment_number: Some(SEGMENTS as usize),
         ..EdgeOptimizersConfig::default()
     };
     let log = WalOptions {

@@ -162,7 +162,7 @@ impl Shelf {
     fn optimize_when_grown(self: &Arc<Self>, collection: &str, slot: &Arc<Slot>) {
         let grown = slot.read().as_ref().is_some_and(|shard| {
             let (without, with) = shard.graph();
-            without > shard.exact().max(with / 4)
+            without > shard.exact().max(with / 8)
         });
         if !grown || slot.optimizing.swap(true, Ordering::AcqRel) {
             return;

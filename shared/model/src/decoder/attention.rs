@@ -1,8 +1,7 @@
 use super::cache::LayerCache;
 use crate::error::Result;
 use crate::kernels::{Heads, MaskedSoftmax, Query, attend, visible, with_values};
-use candle_core::{DType, Device, Tensor};
-use candle_nn::ops::softmax;
+use candle_core::{Device, Tensor};
 
 /// From this many tokens on, matrix products beat a loop over single queries.
 const PRODUCTS_FROM_TOKENS: usize = 8;
@@ -90,18 +89,4 @@ pub(crate) fn mask(heads: &Heads, tokens: usize, offset: usize, device: &Device)
         values[visible(offset + row / group, heads.window)].fill(0.0);
     }
     Ok(Tensor::from_vec(values, (1, tokens * group, positions), device)?)
-}
-
-/// Attention of a whole example to itself, with a graph.
-///
-/// # Shapes
-/// `queries` (tokens, heads · width), `keys` and `values` (tokens, key heads · width), `mask` of [`mask`] at offset 0.
-pub(crate) fn attend_train(heads: &Heads, queries: &Tensor, keys: &Tensor, values: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    let tokens = queries.dim(0)?;
-    let split = |rows: &Tensor| -> Result<Tensor> { Ok(rows.reshape((tokens, heads.keys, heads.width))?.transpose(0, 1)?.contiguous()?) };
-    let (keys, values) = (split(keys)?, split(values)?);
-    let scores = grouped(heads, queries)?.matmul(&keys.t()?)?;
-    let scores = (scores * f64::from(heads.scale))?.broadcast_add(mask)?;
-    let probabilities = softmax(&scores.to_dtype(DType::F32)?, 2)?;
-    ungrouped(heads, &probabilities.matmul(&values)?, tokens)
 }
