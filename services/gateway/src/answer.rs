@@ -2,21 +2,18 @@
 //! check what the model wrote. `/v1/ask` and `/v1/chat/completions` both go through here.
 
 use crate::error::GatewayError;
+use crate::generation::{Generation, Written};
 use crate::measure;
 use crate::retrieve::{Found, Query};
 use crate::state::GatewayState;
-use lore_model::{GenerateError, GenerateEvent, GenerateRequest, Generator};
+use lore_model::{GenerateRequest, Generator};
 use lore_retrieval::{FollowUp, Prompt, Relevance, Resolved, declines, pack, passage_block, resolve, without_repetition};
 use lore_types::{
     Answer, Claim, Collection, Filter, FinishReason, Message, Passage, Role, Sampling, SearchMode, Timings, Usage,
 };
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc;
 use uuid::Uuid;
-
-/// The stream of a generator.
-pub(crate) type Events = mpsc::Receiver<Result<GenerateEvent, GenerateError>>;
 
 /// Longest rewritten question in tokens.
 const REWRITE_TOKENS: usize = 64;
@@ -57,13 +54,6 @@ impl Prepared {
     pub fn is_strict(&self) -> bool {
         self.asking.strict
     }
-}
-
-/// What a model wrote.
-pub(crate) struct Written {
-    pub text: String,
-    pub finish_reason: FinishReason,
-    pub usage: Usage,
 }
 
 impl GatewayState {
@@ -111,7 +101,7 @@ impl GatewayState {
         let rewriting = Instant::now();
         let sampling = Sampling { max_new_tokens: REWRITE_TOKENS, stop: vec!["\n".to_owned()], ..Sampling::default() };
         let request = GenerateRequest { messages: follow_up.messages(), adapter: None, sampling };
-        let written = written(generator.generate(request).await?).await?;
+        let written = Generation::start(generator, request).await?.written().await?;
         timings.rewrite_ms = measure::stage("rewrite", rewriting.elapsed());
         Ok(follow_up.accept(&written.text).unwrap_or_else(|| follow_up.joined()))
     }
@@ -143,25 +133,30 @@ impl GatewayState {
     }
 
     /// Starts the model on a prepared question.
-    pub(crate) async fn generate(&self, prepared: &Prepared) -> Result<Option<Events>, GatewayError> {
+    pub(crate) async fn generate(&self, prepared: &Prepared) -> Result<Option<Generation>, GatewayError> {
         let Some(messages) = prepared.messages.clone() else { return Ok(None) };
         let request = GenerateRequest { messages, adapter: None, sampling: prepared.asking.sampling.clone() };
-        Ok(Some(self.generator()?.generate(request).await?))
+        Generation::start(&**self.generator()?, request).await.map(Some)
     }
 
     /// Everything after the model has answered; `None` where it was not asked.
     pub(crate) async fn finish(&self, mut prepared: Prepared, written: Option<Written>) -> Result<Answer, GatewayError> {
-        let Some(written) = written else { return Ok(self.abstained(prepared, None)) };
-        prepared.timings.generate_ms = measure::stage("generate", prepared.generating.elapsed());
+        let Some(written) = written else {
+            measure::answer("abstained");
+            return Ok(self.abstained(prepared, None));
+        };
+        prepared.timings.generate_ms = prepared.generating.elapsed().as_secs_f64() * 1_000.0;
         let citing = Instant::now();
         let resolved = self.resolved(&mut prepared, &written.text).await?;
         prepared.timings.cite_ms = measure::stage("cite", citing.elapsed());
         if declines(&resolved.text, &self.settings().abstain_sentence) && resolved.citations.is_empty() {
+            measure::answer("abstained");
             return Ok(self.abstained(prepared, Some(written)));
         }
         if prepared.asking.strict && !all_supported(&resolved.claims) {
             let notice = "strict: the answer was withheld, because no passage backs a part of it";
             prepared.notices.push(notice.to_owned());
+            measure::answer("withheld");
             return Ok(self.abstained(prepared, Some(written)));
         }
         measure::answer("answered");
@@ -182,7 +177,6 @@ impl GatewayState {
     }
 
     fn abstained(&self, prepared: Prepared, written: Option<Written>) -> Answer {
-        measure::answer("abstained");
         let resolved = Resolved { text: self.settings().abstain_sentence.clone(), ..Resolved::default() };
         let nothing = Written { text: String::new(), finish_reason: FinishReason::Stop, usage: Usage::default() };
         self.answer(prepared, resolved, &written.unwrap_or(nothing), true)
@@ -213,23 +207,6 @@ impl GatewayState {
             prompt: prepared.prompt,
         }
     }
-}
-
-/// Reads a generator's stream to its end.
-pub(crate) async fn written(mut events: Events) -> Result<Written, GatewayError> {
-    let mut text = String::new();
-    while let Some(event) = events.recv().await {
-        match event? {
-            GenerateEvent::Token { text: more, .. } => text.push_str(&more),
-            GenerateEvent::Done { finish_reason, usage } => return Ok(Written { text, finish_reason, usage }),
-        }
-    }
-    Err(cut_off())
-}
-
-/// The error of a stream that ended without its last event.
-pub(crate) fn cut_off() -> GatewayError {
-    GatewayError::Generate(GenerateError::Failed("the model stopped in the middle of an answer".to_owned()))
 }
 
 async fn judge(question: &str, limit: usize, found: Found) -> Result<(Found, Relevance), GatewayError> {

@@ -1,5 +1,6 @@
-use crate::answer::{Asking, Events, Prepared, Written, cut_off, written};
+use crate::answer::{Asking, Prepared};
 use crate::error::GatewayError;
+use crate::generation::{Generation, Step, Written};
 use crate::search::{checked_limit, parsed_filter, said};
 use crate::state::GatewayState;
 use axum::Json;
@@ -8,7 +9,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use lore_http::{ApiFailure, JsonBody};
-use lore_model::GenerateEvent;
 use lore_types::{Answer, ErrorBody, Message, Passage, Sampling, SearchMode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,16 +80,16 @@ pub(crate) async fn ask(
 ) -> Result<Response, ApiFailure> {
     let stream = request.stream;
     let prepared = state.prepare(state.asking(request).await?).await?;
-    let events = state.generate(&prepared).await?;
+    let generation = state.generate(&prepared).await?;
     if stream {
         let keep_alive = KeepAlive::default();
-        return Ok(Sse::new(told(state, prepared, events)).keep_alive(keep_alive).into_response());
+        return Ok(Sse::new(told(state, prepared, generation)).keep_alive(keep_alive).into_response());
     }
-    let text = match events {
-        Some(events) => Some(written(events).await?),
+    let written = match generation {
+        Some(generation) => Some(generation.written().await?),
         None => None,
     };
-    Ok(Json(state.finish(prepared, text).await?).into_response())
+    Ok(Json(state.finish(prepared, written).await?).into_response())
 }
 
 impl GatewayState {
@@ -148,36 +148,35 @@ struct Token<'a> {
     text: &'a str,
 }
 
-/// The events of one answer. Dropping the stream, as a client that hangs up does, drops the generator's events and so ends
-/// its work.
-fn told(state: GatewayState, prepared: Prepared, events: Option<Events>) -> impl Stream<Item = Result<Event, Infallible>> {
+/// The events of one answer. Dropping the stream, as a client that hangs up does, drops the generation and so ends its
+/// work.
+fn told(
+    state: GatewayState,
+    prepared: Prepared,
+    generation: Option<Generation>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         yield Ok(event("retrieved", &Retrieved { question: &prepared.question, passages: &prepared.passages }));
         let mut text = String::new();
-        let mut end = None;
-        if let Some(mut events) = events {
-            let failed = loop {
-                match events.recv().await {
-                    Some(Ok(GenerateEvent::Token { text: more, .. })) => {
+        let mut written = None;
+        if let Some(mut generation) = generation {
+            while written.is_none() {
+                match generation.next().await {
+                    Ok(Step::Token { text: more, .. }) if more.is_empty() => {}
+                    Ok(Step::Token { text: more, .. }) => {
                         text.push_str(&more);
-                        if !more.is_empty() {
-                            yield Ok(event("token", &Token { text: &more }));
-                        }
+                        yield Ok(event("token", &Token { text: &more }));
                     }
-                    Some(Ok(GenerateEvent::Done { finish_reason, usage })) => {
-                        end = Some((finish_reason, usage));
-                        break None;
+                    Ok(Step::Done { finish_reason, usage }) => {
+                        written = Some(Written { text: std::mem::take(&mut text), finish_reason, usage });
                     }
-                    Some(Err(error)) => break Some(GatewayError::from(error)),
-                    None => break Some(cut_off()),
+                    Err(error) => {
+                        yield Ok(failure(error));
+                        return;
+                    }
                 }
-            };
-            if let Some(error) = failed {
-                yield Ok(failure(error));
-                return;
             }
         }
-        let written = end.map(|(finish_reason, usage)| Written { text, finish_reason, usage });
         yield Ok(match state.finish(prepared, written).await {
             Ok(answer) => event("answer", &answer),
             Err(error) => failure(error),

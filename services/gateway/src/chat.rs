@@ -10,17 +10,18 @@ pub use response::{
     PromptTokens, TokenProbability,
 };
 
-use crate::answer::{Asking, Events, Prepared, Written, cut_off};
+use crate::answer::{Asking, Prepared};
 use crate::error::GatewayError;
+use crate::generation::{Generation, Step, Written};
 use crate::search::{checked_limit, parsed_filter, said};
 use crate::state::GatewayState;
-use crate::{ask, measure};
+use crate::ask;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use lore_http::{ApiFailure, JsonBody};
-use lore_model::{GenerateEvent, GenerateRequest};
-use lore_types::{Collection, ErrorBody, Message, Role, Sampling};
+use lore_model::GenerateRequest;
+use lore_types::{Answer, Collection, ErrorBody, FinishReason, Message, Role, Sampling, Usage};
 use response::details;
 use uuid::Uuid;
 
@@ -36,9 +37,9 @@ pub(crate) struct Heading {
 /// A request that has been accepted, its model at work.
 pub(crate) enum Begun {
     /// From documents.
-    Grounded(Box<Prepared>, Option<Events>),
+    Grounded(Box<Prepared>, Option<Generation>),
     /// From the model alone.
-    Plain(Events),
+    Plain(Generation),
 }
 
 /// Goes on with a conversation.
@@ -79,8 +80,8 @@ impl GatewayState {
         let Some(collection) = self.grounds(&request).await? else { return self.plain(messages, sampling).await };
         let asking = self.asking_of(request, messages, sampling, collection)?;
         let prepared = self.prepare(asking).await?;
-        let events = self.generate(&prepared).await?;
-        Ok(Begun::Grounded(Box::new(prepared), events))
+        let generation = self.generate(&prepared).await?;
+        Ok(Begun::Grounded(Box::new(prepared), generation))
     }
 
     /// The collection to answer from, where there is one.
@@ -107,7 +108,7 @@ impl GatewayState {
 
     async fn plain(&self, messages: Vec<Message>, sampling: Sampling) -> Result<Begun, GatewayError> {
         let request = GenerateRequest { messages, adapter: None, sampling };
-        Ok(Begun::Plain(self.generator()?.generate(request).await?))
+        Ok(Begun::Plain(Generation::start(&**self.generator()?, request).await?))
     }
 
     fn asking_of(
@@ -137,47 +138,48 @@ impl GatewayState {
 
     /// The answer in one piece.
     async fn whole(&self, heading: Heading, begun: Begun) -> Result<ChatCompletion, GatewayError> {
-        let (prepared, events) = match begun {
-            Begun::Grounded(prepared, events) => (Some(prepared), events),
-            Begun::Plain(events) => (None, Some(events)),
-        };
-        let (written, logprobs) = read(events).await?;
-        let Some(prepared) = prepared else {
-            measure::answer("chatted");
-            let written = written.ok_or_else(cut_off)?;
-            return Ok(completion(heading, written.text, written.finish_reason, written.usage, logprobs));
-        };
-        let answer = self.finish(*prepared, written).await?;
-        let (finish_reason, usage) = (answer.finish_reason, answer.usage);
-        let (text, citations, lore) = details(answer);
-        let completion = completion(heading, text, finish_reason, usage, logprobs);
-        Ok(ChatCompletion { citations: Some(citations), lore: Some(lore), ..completion })
+        match begun {
+            Begun::Plain(generation) => {
+                let (written, logprobs) = read(generation).await?;
+                Ok(completion(heading, written.text, written.finish_reason, written.usage, logprobs))
+            }
+            Begun::Grounded(prepared, Some(generation)) => {
+                let (written, logprobs) = read(generation).await?;
+                Ok(from_documents(heading, self.finish(*prepared, Some(written)).await?, logprobs))
+            }
+            Begun::Grounded(prepared, None) => Ok(from_documents(heading, self.finish(*prepared, None).await?, None)),
+        }
     }
 }
 
-async fn read(events: Option<Events>) -> Result<(Option<Written>, Option<Logprobs>), GatewayError> {
-    let Some(mut events) = events else { return Ok((None, None)) };
-    let (mut text, mut probabilities) = (String::new(), Vec::new());
-    while let Some(event) = events.recv().await {
-        match event? {
-            GenerateEvent::Token { text: more, logprob } => {
-                text.push_str(&more);
+fn from_documents(heading: Heading, answer: Answer, logprobs: Option<Logprobs>) -> ChatCompletion {
+    let (finish_reason, usage) = (answer.finish_reason, answer.usage);
+    let (text, citations, lore) = details(answer);
+    let completion = completion(heading, text, finish_reason, usage, logprobs);
+    ChatCompletion { citations: Some(citations), lore: Some(lore), ..completion }
+}
+
+async fn read(mut generation: Generation) -> Result<(Written, Option<Logprobs>), GatewayError> {
+    let (mut all, mut probabilities) = (String::new(), Vec::new());
+    loop {
+        match generation.next().await? {
+            Step::Token { text, logprob } => {
+                all.push_str(&text);
                 probabilities.extend(logprob.map(TokenProbability::from));
             }
-            GenerateEvent::Done { finish_reason, usage } => {
+            Step::Done { finish_reason, usage } => {
                 let logprobs = (!probabilities.is_empty()).then_some(Logprobs { content: probabilities });
-                return Ok((Some(Written { text, finish_reason, usage }), logprobs));
+                return Ok((Written { text: all, finish_reason, usage }, logprobs));
             }
         }
     }
-    Err(cut_off())
 }
 
 fn completion(
     heading: Heading,
     content: String,
-    finish_reason: lore_types::FinishReason,
-    usage: lore_types::Usage,
+    finish_reason: FinishReason,
+    usage: Usage,
     logprobs: Option<Logprobs>,
 ) -> ChatCompletion {
     let message = AssistantMessage { role: "assistant", content, refusal: None };

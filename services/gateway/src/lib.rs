@@ -12,6 +12,7 @@ mod background;
 mod chat;
 mod embeddings;
 mod error;
+mod generation;
 mod measure;
 mod models;
 mod openai;

@@ -1,6 +1,5 @@
 use crate::state::GatewayState;
 use crate::{ask, chat, embeddings, models, search};
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -1,4 +1,5 @@
 use crate::error::GatewayError;
+use crate::measure;
 use crate::retrieve::Query;
 use crate::state::GatewayState;
 use axum::Json;
@@ -7,6 +8,7 @@ use lore_http::{ApiFailure, JsonBody};
 use lore_types::{ErrorBody, Filter, List, Passage, SearchMode};
 use serde::Deserialize;
 use serde_json::Value;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// Passages where the request does not say how many.
@@ -62,12 +64,22 @@ impl GatewayState {
         let filter = parsed_filter(request.filter.as_ref())?;
         let collection = self.collection(&request.collection).await?;
         let query = Query { collection: &collection, text, mode: request.mode, filter: filter.as_ref(), limit };
+        let started = Instant::now();
         let mut passages = self.find(&query).await?.passages;
+        measure::search(word(request.mode), started.elapsed());
         passages.truncate(limit);
         if !request.explain {
             passages.iter_mut().for_each(|passage| passage.scores = None);
         }
         Ok(passages)
+    }
+}
+
+fn word(mode: SearchMode) -> &'static str {
+    match mode {
+        SearchMode::Hybrid => "hybrid",
+        SearchMode::Dense => "dense",
+        SearchMode::Lexical => "lexical",
     }
 }
 

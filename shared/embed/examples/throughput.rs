@@ -14,16 +14,24 @@ const WORDS: &str = "the pump moves water from the well to the tank while the se
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    let models = PathBuf::from(args.next().context("usage: throughput MODELS_DIR [THREADS]")?);
+    let models = PathBuf::from(
+        args.next()
+            .context("usage: throughput MODELS_DIR [THREADS]")?,
+    );
     let threads = args.next().map_or(Ok(2), |n| n.parse())?;
     for name in ["all-minilm-l6-v2", "multilingual-e5-small"] {
         for precision in [Precision::Float32, Precision::Int8] {
             let files = EmbedFiles::find(name, models.join(name))?;
-            let mut settings = EmbedSettings::new(files, models.join("onnxruntime/libonnxruntime.so"));
+            let mut settings =
+                EmbedSettings::new(files, models.join("onnxruntime/libonnxruntime.so"));
             (settings.threads, settings.precision) = (threads, precision);
             let start = Instant::now();
             let mut embedder = Embedder::load(&settings)?;
-            println!("{name} {precision:?}: loaded in {:.1} s, {} MB resident", start.elapsed().as_secs_f32(), resident_mb()?);
+            println!(
+                "{name} {precision:?}: loaded in {:.1} s, {} MB resident",
+                start.elapsed().as_secs_f32(),
+                resident_mb()?
+            );
             for tokens in [128, 256] {
                 measure(&mut embedder, tokens)?;
             }
@@ -41,10 +49,18 @@ fn measure(embedder: &mut Embedder, tokens: usize) -> Result<()> {
         let start = Instant::now();
         let embedded = embedder.embed_passages(&texts)?;
         best = best.min(start.elapsed().as_secs_f64());
-        assert!(embedded.tokens.iter().all(|read| *read == tokens), "{:?}", embedded.tokens);
+        assert!(
+            embedded.tokens.iter().all(|read| *read == tokens),
+            "{:?}",
+            embedded.tokens
+        );
     }
     let cpu = (cpu_seconds()? - cpu) / (ROUNDS * PASSAGES) as f64;
-    println!("  {tokens} tokens: {:.1} passages/s, {:.1} ms of CPU time each", PASSAGES as f64 / best, cpu * 1000.0);
+    println!(
+        "  {tokens} tokens: {:.1} passages/s, {:.1} ms of CPU time each",
+        PASSAGES as f64 / best,
+        cpu * 1000.0
+    );
     Ok(())
 }
 
@@ -59,13 +75,24 @@ fn text_of(embedder: &Embedder, tokens: usize) -> String {
 /// User and system time of all threads.
 fn cpu_seconds() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("no command in /proc/self/stat")?;
-    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("no command in /proc/self/stat")?;
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
 fn resident_mb() -> Result<usize> {
     let pages = std::fs::read_to_string("/proc/self/statm")?;
-    let resident: usize = pages.split_whitespace().nth(1).context("no resident size")?.parse()?;
+    let resident: usize = pages
+        .split_whitespace()
+        .nth(1)
+        .context("no resident size")?
+        .parse()?;
     Ok(resident * 4096 / 1_000_000)
 }

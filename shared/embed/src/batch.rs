@@ -1,4 +1,4 @@
-use crate::{EmbedError, EmbedTokenizer, fastembed_files::write_ids};
+use crate::{EmbedError, EmbedTokenizer, embedder::TextKind, fastembed_files::write_ids};
 use std::collections::VecDeque;
 
 /// Padded tokens of one computation. Longer computations are not faster on a CPU, and a waiting query cannot interrupt one.
@@ -18,6 +18,8 @@ pub struct Embeddings {
 /// Texts on their way to vectors: grouped by length, so that little is computed on padding.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// What the texts are.
+    pub(crate) kind: TextKind,
     /// The tokens' ids of each text, as [`write_ids`] writes them.
     texts: Vec<String>,
     groups: VecDeque<Vec<usize>>,
@@ -29,25 +31,39 @@ impl Batch {
     pub(crate) fn plan<S: AsRef<str>>(
         tokenizer: &EmbedTokenizer,
         name: &str,
-        prefix: &str,
+        (kind, prefix): (TextKind, &str),
         texts: &[S],
         single: bool,
     ) -> Result<Self, EmbedError> {
-        let mut result = Embeddings { vectors: vec![Vec::new(); texts.len()], ..Embeddings::default() };
+        let mut result = Embeddings {
+            vectors: vec![Vec::new(); texts.len()],
+            ..Embeddings::default()
+        };
         let mut written = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
             let text = format!("{prefix}{}", text.as_ref());
-            let tokens = tokenizer.ids(&text).map_err(|e| EmbedError::load(name, e))?;
+            let tokens = tokenizer
+                .ids(&text)
+                .map_err(|e| EmbedError::load(name, e))?;
             if tokens.ids.is_empty() {
                 let reason = "it has no tokens";
-                return Err(EmbedError::NoVector { name: name.into(), index, reason });
+                return Err(EmbedError::NoVector {
+                    name: name.into(),
+                    index,
+                    reason,
+                });
             }
             result.truncated.extend(tokens.truncated.then_some(index));
             result.tokens.push(tokens.ids.len());
             written.push(write_ids(&tokens.ids));
         }
         let groups = group(&result.tokens, if single { 0 } else { GROUP_TOKENS });
-        Ok(Self { texts: written, groups, result })
+        Ok(Self {
+            kind,
+            texts: written,
+            groups,
+            result,
+        })
     }
 
     /// Takes the next group: indices of texts.
@@ -57,7 +73,10 @@ impl Batch {
 
     /// The ids of a group's texts.
     pub(crate) fn texts_of(&self, group: &[usize]) -> Vec<&str> {
-        group.iter().filter_map(|index| self.texts.get(*index).map(String::as_str)).collect()
+        group
+            .iter()
+            .filter_map(|index| self.texts.get(*index).map(String::as_str))
+            .collect()
     }
 
     pub(crate) fn set(&mut self, index: usize, vector: Vec<f32>) {
@@ -88,6 +107,7 @@ pub(crate) fn group(tokens: &[usize], budget: usize) -> VecDeque<Vec<usize>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

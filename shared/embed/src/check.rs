@@ -28,13 +28,17 @@ pub(crate) struct Lowest {
 }
 
 /// All known vectors.
-const KNOWN: [&str; 2] =
-    [include_str!("../known/all-minilm-l6-v2.json"), include_str!("../known/multilingual-e5-small.json")];
+const KNOWN: [&str; 2] = [
+    include_str!("../known/all-minilm-l6-v2.json"),
+    include_str!("../known/multilingual-e5-small.json"),
+];
 
 impl KnownVectors {
     /// Those of embedder `name`, if there are any.
     pub(crate) fn of(name: &str) -> Option<Self> {
-        let parsed = KNOWN.iter().filter_map(|json| serde_json::from_str::<Self>(json).ok());
+        let parsed = KNOWN
+            .iter()
+            .filter_map(|json| serde_json::from_str::<Self>(json).ok());
         parsed.into_iter().find(|known| known.name == name)
     }
 
@@ -42,15 +46,26 @@ impl KnownVectors {
     pub(crate) fn minimum(&self, precision: Precision) -> f32 {
         match precision {
             Precision::Float32 => 0.9999,
-            Precision::Int8 => 0.9,
+            Precision::Int8 => 0.985,
         }
     }
 }
 
 /// Embeds the known texts and compares.
-pub(crate) fn lowest_cosine(known: &KnownVectors, embedder: &mut Embedder) -> Result<Lowest, EmbedError> {
-    let mut lowest = Lowest { text: String::new(), cosine: f32::INFINITY };
-    for KnownVector { query, text, vector } in &known.texts {
+pub(crate) fn lowest_cosine(
+    known: &KnownVectors,
+    embedder: &mut Embedder,
+) -> Result<Lowest, EmbedError> {
+    let mut lowest = Lowest {
+        text: String::new(),
+        cosine: f32::INFINITY,
+    };
+    for KnownVector {
+        query,
+        text,
+        vector,
+    } in &known.texts
+    {
         let computed = if *query {
             embedder.embed_query(text)?
         } else {
@@ -58,7 +73,10 @@ pub(crate) fn lowest_cosine(known: &KnownVectors, embedder: &mut Embedder) -> Re
         };
         let cosine = cosine(vector, &computed);
         if cosine.is_nan() || cosine < lowest.cosine {
-            lowest = Lowest { text: text.clone(), cosine: if cosine.is_nan() { -1.0 } else { cosine } };
+            lowest = Lowest {
+                text: text.clone(),
+                cosine: if cosine.is_nan() { -1.0 } else { cosine },
+            };
         }
     }
     Ok(lowest)

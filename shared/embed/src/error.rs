@@ -52,7 +52,9 @@ pub enum EmbedError {
         reason: String,
     },
     /// This process already uses another ONNX Runtime, and it can hold only one.
-    #[error("ONNX Runtime is already loaded from `{loaded}`, so `{asked}` cannot be; use one library for all models")]
+    #[error(
+        "ONNX Runtime is already loaded from `{loaded}`, so `{asked}` cannot be; use one library for all models"
+    )]
     SecondRuntime {
         /// The library in use.
         loaded: PathBuf,
@@ -86,7 +88,9 @@ pub enum EmbedError {
         reason: String,
     },
     /// The model gives vectors of another length than was declared.
-    #[error("embedder `{name}` gives vectors of {actual} dimensions, but {expected} are declared for it")]
+    #[error(
+        "embedder `{name}` gives vectors of {actual} dimensions, but {expected} are declared for it"
+    )]
     Dimensions {
         /// The embedder.
         name: String,
@@ -138,8 +142,14 @@ pub enum EmbedError {
 
 impl EmbedError {
     /// `name` could not be looked up, because of `source`.
-    pub fn unavailable(name: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable { name: name.into(), source: source.into() }
+    pub fn unavailable(
+        name: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            name: name.into(),
+            source: source.into(),
+        }
     }
 
     /// Whether trying again later can help.
@@ -149,7 +159,10 @@ impl EmbedError {
 
     /// Whether files have to be fetched or pointed to first.
     pub fn is_missing_model(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::Unavailable { .. } | Self::Runtime { .. })
+        matches!(
+            self,
+            Self::Missing { .. } | Self::Unavailable { .. } | Self::Runtime { .. }
+        )
     }
 
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -163,10 +176,16 @@ impl EmbedError {
     }
 
     pub(crate) fn invalid(path: &Path, reason: impl ToString) -> Self {
-        Self::Invalid { path: path.to_path_buf(), reason: reason.to_string() }
+        Self::Invalid {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn load(name: &str, reason: impl ToString) -> Self {
-        Self::Load { name: name.into(), reason: reason.to_string() }
+        Self::Load {
+            name: name.into(),
+            reason: reason.to_string(),
+        }
     }
 }

@@ -30,13 +30,19 @@ impl EmbedFiles {
     /// [`EmbedError::Read`].
     pub fn find(name: impl Into<String>, dir: impl Into<PathBuf>) -> Result<Self, EmbedError> {
         let (name, dir) = (name.into(), dir.into());
-        let missing = |missing| EmbedError::Missing { name: name.clone(), dir: dir.clone(), missing };
+        let missing = |missing| EmbedError::Missing {
+            name: name.clone(),
+            dir: dir.clone(),
+            missing,
+        };
         if !dir.is_dir() {
             return Err(missing("the folder"));
         }
-        let tokenizer = first_file(&dir, &["tokenizer.json", "onnx/tokenizer.json"]).ok_or_else(|| missing("tokenizer.json"))?;
+        let tokenizer = first_file(&dir, &["tokenizer.json", "onnx/tokenizer.json"])
+            .ok_or_else(|| missing("tokenizer.json"))?;
         let onnx = first_file(&dir, &["model.onnx", "onnx/model.onnx"]);
-        let weights = match first_file(&dir, &["model.safetensors", "model.safetensors.index.json"]) {
+        let weights = match first_file(&dir, &["model.safetensors", "model.safetensors.index.json"])
+        {
             Some(path) => Some(path),
             None => find_e5s1(&dir)?,
         };
@@ -44,7 +50,14 @@ impl EmbedFiles {
             return Err(missing("model.onnx, model.safetensors or an E5S1 file"));
         }
         let export_dir = dir.clone();
-        Ok(Self { name, dir, onnx, weights, tokenizer, export_dir })
+        Ok(Self {
+            name,
+            dir,
+            onnx,
+            weights,
+            tokenizer,
+            export_dir,
+        })
     }
 
     /// Its `config.json`, whether it is there or not.
@@ -68,15 +81,22 @@ impl EmbedFiles {
 }
 
 fn first_file(dir: &Path, names: &[&str]) -> Option<PathBuf> {
-    names.iter().map(|name| dir.join(name)).find(|path| path.is_file())
+    names
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The first `*.bin` that begins as an `E5S1` file.
 fn find_e5s1(dir: &Path) -> Result<Option<PathBuf>, EmbedError> {
     let entries = std::fs::read_dir(dir).map_err(EmbedError::read(dir))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .collect();
     paths.sort();
-    Ok(paths.into_iter().find(|path| path.extension().is_some_and(|e| e == "bin") && has_e5s1_magic(path)))
+    Ok(paths
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "bin") && has_e5s1_magic(path)))
 }
 
 fn has_e5s1_magic(path: &Path) -> bool {

@@ -23,7 +23,8 @@ pub(crate) fn fingerprint(weights: &Path, config: &Path) -> Result<String, Embed
     for sample in 0..SAMPLES {
         let offset = length / SAMPLES * sample;
         let mut bytes = vec![0; SAMPLE_BYTES.min((length - offset) as usize)];
-        file.read_exact_at(&mut bytes, offset).map_err(EmbedError::read(weights))?;
+        file.read_exact_at(&mut bytes, offset)
+            .map_err(EmbedError::read(weights))?;
         hash.add(&bytes);
     }
     hash.add(&std::fs::read(config).unwrap_or_default()); // an E5S1 file has none

@@ -60,10 +60,17 @@ impl EmbedPool {
     /// Those of [`Embedder::load`].
     pub async fn load(settings: EmbedSettings) -> Result<Self, EmbedError> {
         let (name, places) = (settings.files.name.clone(), settings.queue);
-        let describe = |embedder: &Embedder| (embedder.info().clone(), embedder.tokenizer().clone());
+        let describe =
+            |embedder: &Embedder| (embedder.info().clone(), embedder.tokenizer().clone());
         let (worker, (info, tokenizer)) =
             Worker::start(name, places, move || Embedder::load(&settings), describe).await?;
-        Ok(Self { inner: Arc::new(Inner { worker, info, tokenizer }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                worker,
+                info,
+                tokenizer,
+            }),
+        })
     }
 
     /// What the embedder is.
@@ -81,12 +88,33 @@ impl EmbedPool {
     /// # Errors
     /// [`EmbedError::Busy`] where the queue is full; those of [`Embedder::embed_passages`]; [`EmbedError::Stopped`].
     pub async fn embed_passages(&self, texts: Vec<String>) -> Result<Embeddings, EmbedError> {
-        self.inner.worker.ask(Lane::Patient, Texts { kind: TextKind::Passage, texts }).await
+        self.inner
+            .worker
+            .ask(
+                Lane::Patient,
+                Texts {
+                    kind: TextKind::Passage,
+                    texts,
+                },
+            )
+            .await
     }
 
     /// The same, but waits where the queue is full.
-    pub async fn embed_passages_waiting(&self, texts: Vec<String>) -> Result<Embeddings, EmbedError> {
-        self.inner.worker.ask_waiting(Lane::Patient, Texts { kind: TextKind::Passage, texts }).await
+    pub async fn embed_passages_waiting(
+        &self,
+        texts: Vec<String>,
+    ) -> Result<Embeddings, EmbedError> {
+        self.inner
+            .worker
+            .ask_waiting(
+                Lane::Patient,
+                Texts {
+                    kind: TextKind::Passage,
+                    texts,
+                },
+            )
+            .await
     }
 
     /// The vectors of queries, in their order. Up to four go before all passages.
@@ -94,8 +122,21 @@ impl EmbedPool {
     /// # Errors
     /// As for [`EmbedPool::embed_passages`].
     pub async fn embed_queries(&self, texts: Vec<String>) -> Result<Embeddings, EmbedError> {
-        let lane = if texts.len() <= URGENT_QUERIES { Lane::Urgent } else { Lane::Patient };
-        self.inner.worker.ask(lane, Texts { kind: TextKind::Query, texts }).await
+        let lane = if texts.len() <= URGENT_QUERIES {
+            Lane::Urgent
+        } else {
+            Lane::Patient
+        };
+        self.inner
+            .worker
+            .ask(
+                lane,
+                Texts {
+                    kind: TextKind::Query,
+                    texts,
+                },
+            )
+            .await
     }
 
     /// The vector of one query, before all passages.
@@ -105,7 +146,11 @@ impl EmbedPool {
     pub async fn embed_query(&self, text: String) -> Result<Vec<f32>, EmbedError> {
         let mut embeddings = self.embed_queries(vec![text]).await?;
         let name = self.info().name.clone();
-        embeddings.vectors.pop().ok_or(EmbedError::NoVector { name, index: 0, reason: "the model gave none" })
+        embeddings.vectors.pop().ok_or(EmbedError::NoVector {
+            name,
+            index: 0,
+            reason: "the model gave none",
+        })
     }
 
     /// Whether its thread has ended, so that it must be loaded anew.
@@ -116,6 +161,8 @@ impl EmbedPool {
 
 impl std::fmt::Debug for EmbedPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbedPool").field("info", &self.inner.info).finish_non_exhaustive()
+        f.debug_struct("EmbedPool")
+            .field("info", &self.inner.info)
+            .finish_non_exhaustive()
     }
 }

@@ -43,20 +43,35 @@ pub(crate) enum Purpose {
     Rerank,
 }
 
-pub(crate) fn prepare_as(settings: &EmbedSettings, purpose: Purpose) -> Result<Prepared, EmbedError> {
+pub(crate) fn prepare_as(
+    settings: &EmbedSettings,
+    purpose: Purpose,
+) -> Result<Prepared, EmbedError> {
     if let Some(onnx) = &settings.files.onnx {
-        return Ok(Prepared { onnx: onnx.clone(), exported: false, cosine: None });
+        return Ok(Prepared {
+            onnx: onnx.clone(),
+            exported: false,
+            cosine: None,
+        });
     }
     let export = Export::of(settings, purpose)?;
     if export.path.is_file() {
-        return Ok(Prepared { onnx: export.path, exported: false, cosine: None });
+        return Ok(Prepared {
+            onnx: export.path,
+            exported: false,
+            cosine: None,
+        });
     }
     export.run(settings)
 }
 
 /// The configured weights, opened.
 pub(crate) fn open_weights(files: &EmbedFiles) -> Result<Weights, EmbedError> {
-    let missing = || EmbedError::Missing { name: files.name.clone(), dir: files.dir.clone(), missing: "a weight file" };
+    let missing = || EmbedError::Missing {
+        name: files.name.clone(),
+        dir: files.dir.clone(),
+        missing: "a weight file",
+    };
     let path = files.weights.as_deref().ok_or_else(missing)?;
     if files.is_e5s1() {
         Ok(Weights::E5s1(E5s1::open(path)?))
@@ -79,8 +94,15 @@ impl Export {
         let weights = open_weights(files)?;
         let spec = EncoderSpec::read(&weights, &files.config(), purpose == Purpose::Rerank)?;
         let print = fingerprint(weights.path(), &files.config())?;
-        let path = files.export_dir.join(format!("{}{print}.onnx", stem(settings.precision, purpose)));
-        Ok(Self { path, weights, spec, purpose })
+        let path = files
+            .export_dir
+            .join(format!("{}{print}.onnx", stem(settings.precision, purpose)));
+        Ok(Self {
+            path,
+            weights,
+            spec,
+            purpose,
+        })
     }
 
     /// Exports to a temporary file, checks it, and gives it its name.
@@ -89,7 +111,11 @@ impl Export {
         fs::create_dir_all(dir).map_err(EmbedError::write(dir))?;
         let _lock = lock(dir)?;
         if self.path.is_file() {
-            return Ok(Prepared { onnx: self.path, exported: false, cosine: None });
+            return Ok(Prepared {
+                onnx: self.path,
+                exported: false,
+                cosine: None,
+            });
         }
         let temporary = Temporary(self.path.with_extension("onnx.part"));
         tracing::info!(model = settings.files.name, to = %self.path.display(), "exporting to ONNX");
@@ -100,27 +126,46 @@ impl Export {
         };
         fs::rename(&temporary.0, &self.path).map_err(EmbedError::write(&self.path))?;
         remove_older(&self.path, stem(settings.precision, self.purpose));
-        Ok(Prepared { onnx: self.path, exported: true, cosine })
+        Ok(Prepared {
+            onnx: self.path,
+            exported: true,
+            cosine,
+        })
     }
 }
 
 /// The start of an export's file name.
 fn stem(precision: Precision, purpose: Purpose) -> String {
-    let head = if purpose == Purpose::Rerank { "rerank-" } else { "" };
+    let head = if purpose == Purpose::Rerank {
+        "rerank-"
+    } else {
+        ""
+    };
     format!("lore-{head}{}-", precision.as_str())
 }
 
 /// Compares the vectors of the model at `onnx` with those that are known of it.
 fn check(settings: &EmbedSettings, onnx: &Path) -> Result<Option<f32>, EmbedError> {
-    let Some(known) = KnownVectors::of(&settings.files.name) else { return Ok(None) };
+    let Some(known) = KnownVectors::of(&settings.files.name) else {
+        return Ok(None);
+    };
     let mut embedder = Embedder::open(settings, onnx)?;
     let lowest = lowest_cosine(&known, &mut embedder)?;
     let minimum = known.minimum(settings.precision);
     if lowest.cosine < minimum {
         let name = settings.files.name.clone();
-        return Err(EmbedError::Check { name, text: lowest.text, cosine: lowest.cosine, minimum });
+        return Err(EmbedError::Check {
+            name,
+            text: lowest.text,
+            cosine: lowest.cosine,
+            minimum,
+        });
     }
-    tracing::info!(model = settings.files.name, cosine = lowest.cosine, "the export reproduces the known vectors");
+    tracing::info!(
+        model = settings.files.name,
+        cosine = lowest.cosine,
+        "the export reproduces the known vectors"
+    );
     Ok(Some(lowest.cosine))
 }
 
@@ -147,13 +192,22 @@ impl Drop for Temporary {
 
 /// Removes exports of former weights. A process that uses one has it in memory.
 fn remove_older(current: &Path, stem: String) {
-    let Some(entries) = current.parent().and_then(|dir| fs::read_dir(dir).ok()) else { return };
+    let Some(entries) = current.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
+        return;
+    };
     for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())) {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if path != current && name.starts_with(&stem) && name.ends_with(".onnx") {
             match fs::remove_file(&path) {
-                Ok(()) => tracing::info!(path = %path.display(), "removed the export of former weights"),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove the export of former weights"),
+                Ok(()) => {
+                    tracing::info!(path = %path.display(), "removed the export of former weights")
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove the export of former weights")
+                }
             }
         }
     }

@@ -30,8 +30,15 @@ struct State<J> {
 
 impl<J> Default for Queue<J> {
     fn default() -> Self {
-        let state = State { urgent: VecDeque::new(), patient: VecDeque::new(), closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            urgent: VecDeque::new(),
+            patient: VecDeque::new(),
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -63,7 +70,10 @@ impl<J> Queue<J> {
             if let Some(job) = state.patient.pop_front() {
                 return Some(job);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -17,8 +17,13 @@ pub struct EmbedderRegistry {
 
 impl EmbedderRegistry {
     /// A registry that finds files through `resolve`, which may read the disk.
-    pub fn new(resolve: impl Fn(&str) -> Result<EmbedSettings, EmbedError> + Send + Sync + 'static) -> Self {
-        Self { resolve: Arc::new(resolve), pools: Arc::default() }
+    pub fn new(
+        resolve: impl Fn(&str) -> Result<EmbedSettings, EmbedError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            resolve: Arc::new(resolve),
+            pools: Arc::default(),
+        }
     }
 
     /// The embedder `name`, loaded if it is not yet.
@@ -36,8 +41,11 @@ impl EmbedderRegistry {
 
     /// The embedders that are loaded.
     pub fn loaded(&self) -> Vec<EmbedderInfo> {
-        let mut loaded: Vec<EmbedderInfo> =
-            self.lock().values().filter_map(|cell| cell.get().map(|pool| pool.info().clone())).collect();
+        let mut loaded: Vec<EmbedderInfo> = self
+            .lock()
+            .values()
+            .filter_map(|cell| cell.get().map(|pool| pool.info().clone()))
+            .collect();
         loaded.sort_by(|a, b| a.name.cmp(&b.name));
         loaded
     }
@@ -61,6 +69,8 @@ impl EmbedderRegistry {
 
 impl std::fmt::Debug for EmbedderRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbedderRegistry").field("loaded", &self.loaded()).finish_non_exhaustive()
+        f.debug_struct("EmbedderRegistry")
+            .field("loaded", &self.loaded())
+            .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 use crate::{
     EmbedError, EmbedSettings,
     batch::group,
-    embedder::{NO_SPINNING, max_positions, threads},
     fastembed_files::own_tokenizer,
+    info::max_positions,
     prepare::{Purpose, prepare_as},
     profile::TokenizerFacts,
     queue::Lane,
     runtime::environment,
+    session::{NO_SPINNING, threads},
     tokens::pieces,
     worker::{Model, Worker},
 };
@@ -37,20 +38,35 @@ impl Reranker {
         let environment = environment(&settings.runtime_library)?;
         let onnx = prepare_as(settings, Purpose::Rerank)?.onnx;
         let files = &settings.files;
-        let declared = settings.profile.max_tokens.or(TokenizerFacts::read(files)?.max_tokens);
-        let max_tokens =
-            declared.unwrap_or(DEFAULT_MAX_TOKENS).min(max_positions(files)?.unwrap_or(usize::MAX));
+        let declared = settings
+            .profile
+            .max_tokens
+            .or(TokenizerFacts::read(files)?.max_tokens);
+        let max_tokens = declared
+            .unwrap_or(DEFAULT_MAX_TOKENS)
+            .min(max_positions(files)?.unwrap_or(usize::MAX));
         if max_tokens < MIN_TOKENS {
-            return Err(EmbedError::load(&files.name, format!("max_tokens = {max_tokens} leaves no room for a pair")));
+            return Err(EmbedError::load(
+                &files.name,
+                format!("max_tokens = {max_tokens} leaves no room for a pair"),
+            ));
         }
-        let source = UserDefinedRerankingModel::new(OnnxSource::File(onnx), own_tokenizer(files, max_tokens)?);
+        let source = UserDefinedRerankingModel::new(
+            OnnxSource::File(onnx),
+            own_tokenizer(files, max_tokens)?,
+        );
         let options = RerankInitOptionsUserDefined::new()
             .with_environment(environment)
             .with_max_length(max_tokens)
             .with_intra_threads(threads(settings))
             .with_session_config(NO_SPINNING.0, NO_SPINNING.1);
-        let model = TextRerank::try_new_from_user_defined(source, options).map_err(|e| EmbedError::load(&files.name, e))?;
-        Ok(Self { model, max_tokens, name: files.name.clone() })
+        let model = TextRerank::try_new_from_user_defined(source, options)
+            .map_err(|e| EmbedError::load(&files.name, e))?;
+        Ok(Self {
+            model,
+            max_tokens,
+            name: files.name.clone(),
+        })
     }
 
     /// Its name.
@@ -63,7 +79,11 @@ impl Reranker {
     ///
     /// # Errors
     /// [`EmbedError::Inference`], and [`EmbedError::NoVector`] where a score is not a number.
-    pub fn rerank<S: AsRef<str>>(&mut self, query: &str, passages: &[S]) -> Result<Vec<f32>, EmbedError> {
+    pub fn rerank<S: AsRef<str>>(
+        &mut self,
+        query: &str,
+        passages: &[S],
+    ) -> Result<Vec<f32>, EmbedError> {
         let mut pairs = self.plan(query, passages)?;
         while self.step(&mut pairs)? {}
         Ok(pairs.scores)
@@ -71,17 +91,35 @@ impl Reranker {
 
     fn plan<S: AsRef<str>>(&self, query: &str, passages: &[S]) -> Result<Pairs, EmbedError> {
         let (query, query_tokens) = self.fit(query)?;
-        let fitted = passages.iter().map(|p| self.fit(p.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let fitted = passages
+            .iter()
+            .map(|p| self.fit(p.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
         let (passages, tokens): (Vec<String>, Vec<usize>) = fitted.into_iter().unzip();
         let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens + query_tokens).collect();
-        let cut = lengths.iter().filter(|length| **length > self.max_tokens).count();
+        let cut = lengths
+            .iter()
+            .filter(|length| **length > self.max_tokens)
+            .count();
         if cut > 0 {
-            tracing::warn!(model = self.name, pairs = cut, "pairs of query and passage are too long and were cut");
+            tracing::warn!(
+                model = self.name,
+                pairs = cut,
+                "pairs of query and passage are too long and were cut"
+            );
         }
-        let lengths: Vec<usize> = lengths.iter().map(|length| self.max_tokens.min(*length)).collect();
+        let lengths: Vec<usize> = lengths
+            .iter()
+            .map(|length| self.max_tokens.min(*length))
+            .collect();
         let mut groups = group(&lengths, GROUP_TOKENS);
         groups.make_contiguous();
-        Ok(Pairs { query, scores: vec![0.0; passages.len()], passages, groups: groups.into() })
+        Ok(Pairs {
+            query,
+            scores: vec![0.0; passages.len()],
+            passages,
+            groups: groups.into(),
+        })
     }
 
     /// The start of `text` that the model can read, and its tokens with the special ones; the model's own tokenizer counts no
@@ -89,7 +127,11 @@ impl Reranker {
     fn fit(&self, text: &str) -> Result<(String, usize), EmbedError> {
         let (mut tokens, mut start) = (0, String::new());
         for piece in pieces(text) {
-            let encoded = self.model.tokenizer.encode_fast(piece, true).map_err(|e| EmbedError::load(&self.name, e))?;
+            let encoded = self
+                .model
+                .tokenizer
+                .encode_fast(piece, true)
+                .map_err(|e| EmbedError::load(&self.name, e))?;
             tokens += encoded.len();
             start.push_str(piece);
             if tokens >= self.max_tokens {
@@ -101,17 +143,33 @@ impl Reranker {
 
     /// Scores the next group; `false` when nothing is left.
     fn step(&mut self, pairs: &mut Pairs) -> Result<bool, EmbedError> {
-        let Some(group) = pairs.groups.pop() else { return Ok(false) };
-        let texts: Vec<&str> = group.iter().filter_map(|i| pairs.passages.get(*i).map(String::as_str)).collect();
-        let failed = |e: fastembed::Error| {
-            EmbedError::Inference { name: self.name.clone(), texts: texts.len(), reason: e.to_string() }
+        let Some(group) = pairs.groups.pop() else {
+            return Ok(false);
         };
-        let results = self.model.rerank(pairs.query.as_str(), &texts, false, Some(texts.len())).map_err(failed)?;
+        let texts: Vec<&str> = group
+            .iter()
+            .filter_map(|i| pairs.passages.get(*i).map(String::as_str))
+            .collect();
+        let failed = |e: fastembed::Error| EmbedError::Inference {
+            name: self.name.clone(),
+            texts: texts.len(),
+            reason: e.to_string(),
+        };
+        let results = self
+            .model
+            .rerank(pairs.query.as_str(), &texts, false, Some(texts.len()))
+            .map_err(failed)?;
         for result in results {
-            let (Some(index), score) = (group.get(result.index), result.score) else { continue };
+            let (Some(index), score) = (group.get(result.index), result.score) else {
+                continue;
+            };
             if !score.is_finite() {
                 let reason = "the model computed something that is not a number";
-                return Err(EmbedError::NoVector { name: self.name.clone(), index: *index, reason });
+                return Err(EmbedError::NoVector {
+                    name: self.name.clone(),
+                    index: *index,
+                    reason,
+                });
             }
             if let Some(slot) = pairs.scores.get_mut(*index) {
                 *slot = score;
@@ -123,7 +181,9 @@ impl Reranker {
 
 impl std::fmt::Debug for Reranker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reranker").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Reranker")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -175,15 +235,24 @@ impl RerankPool {
     /// Those of [`Reranker::load`].
     pub async fn load(settings: EmbedSettings) -> Result<Self, EmbedError> {
         let (name, places) = (settings.files.name.clone(), settings.queue);
-        let (worker, ()) = Worker::start(name, places, move || Reranker::load(&settings), |_| ()).await?;
-        Ok(Self { worker: Arc::new(worker) })
+        let (worker, ()) =
+            Worker::start(name, places, move || Reranker::load(&settings), |_| ()).await?;
+        Ok(Self {
+            worker: Arc::new(worker),
+        })
     }
 
     /// As [`Reranker::rerank`].
     ///
     /// # Errors
     /// Also [`EmbedError::Busy`] and [`EmbedError::Stopped`].
-    pub async fn rerank(&self, query: String, passages: Vec<String>) -> Result<Vec<f32>, EmbedError> {
-        self.worker.ask(Lane::Urgent, Question { query, passages }).await
+    pub async fn rerank(
+        &self,
+        query: String,
+        passages: Vec<String>,
+    ) -> Result<Vec<f32>, EmbedError> {
+        self.worker
+            .ask(Lane::Urgent, Question { query, passages })
+            .await
     }
 }

@@ -17,16 +17,27 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 /// [`EmbedError::Runtime`] where the library is missing, is no ONNX Runtime or is too old (another path may be tried
 /// afterwards); [`EmbedError::SecondRuntime`] where another one is in use.
 pub(crate) fn environment(path: &Path) -> Result<Environment, EmbedError> {
-    let failed = |reason: String| EmbedError::Runtime { path: path.into(), reason };
+    let failed = |reason: String| EmbedError::Runtime {
+        path: path.into(),
+        reason,
+    };
     let asked = path.canonicalize().map_err(|e| failed(e.to_string()))?;
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     match loaded.as_ref() {
         Some((path, environment)) if *path == asked => return Ok(environment.clone()),
-        Some((path, _)) => return Err(EmbedError::SecondRuntime { loaded: path.clone(), asked }),
+        Some((path, _)) => {
+            return Err(EmbedError::SecondRuntime {
+                loaded: path.clone(),
+                asked,
+            });
+        }
         None => {}
     }
     let builder = ort::init_from(&asked).map_err(|e| failed(e.to_string()))?;
-    let environment = builder.with_telemetry(false).build().map_err(|e| failed(e.to_string()))?;
+    let environment = builder
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
     tracing::info!(library = %asked.display(), "loaded ONNX Runtime");
     *loaded = Some((asked, environment.clone()));
     Ok(environment)
@@ -46,8 +57,13 @@ pub fn physical_cores() -> usize {
 
 /// Distinct sets of sibling threads; 0 where they are not to be found.
 fn cores_of_linux() -> usize {
-    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else { return 0 };
-    let siblings = |dir: PathBuf| std::fs::read_to_string(dir.join("topology/thread_siblings_list")).ok();
-    let cores: BTreeSet<String> = entries.filter_map(|entry| siblings(entry.ok()?.path())).collect();
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else {
+        return 0;
+    };
+    let siblings =
+        |dir: PathBuf| std::fs::read_to_string(dir.join("topology/thread_siblings_list")).ok();
+    let cores: BTreeSet<String> = entries
+        .filter_map(|entry| siblings(entry.ok()?.path()))
+        .collect();
     cores.len()
 }

@@ -47,22 +47,37 @@ pub(crate) struct TokenIds {
 
 impl EmbedTokenizer {
     /// Reads `tokenizer.json`; what it says of truncation and padding is ignored.
-    pub(crate) fn read(path: &Path, passage_prefix: &str, max_tokens: usize) -> Result<Self, EmbedError> {
+    pub(crate) fn read(
+        path: &Path,
+        passage_prefix: &str,
+        max_tokens: usize,
+    ) -> Result<Self, EmbedError> {
         let invalid = |e: tokenizers::Error| EmbedError::invalid(path, e);
         let bytes = std::fs::read(path).map_err(EmbedError::read(path))?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(invalid)?;
         tokenizer.with_truncation(None).map_err(invalid)?;
         tokenizer.with_padding(None);
-        let count = |text: String, special| tokenizer.encode_fast(text, special).map(|tokens| tokens.len());
+        let count = |text: String, special| {
+            tokenizer
+                .encode_fast(text, special)
+                .map(|tokens| tokens.len())
+        };
         let frame = count(String::new(), true).map_err(invalid)?;
         let prefixed = count(format!("{passage_prefix}a"), true).map_err(invalid)?;
         let bare = count("a".into(), false).map_err(invalid)?;
         if max_tokens <= prefixed {
-            let reason = format!("max_tokens = {max_tokens} leaves no room: prefix and special tokens take {prefixed}");
+            let reason = format!(
+                "max_tokens = {max_tokens} leaves no room: prefix and special tokens take {prefixed}"
+            );
             return Err(EmbedError::invalid(path, reason));
         }
         let special_tokens = prefixed.saturating_sub(bare);
-        Ok(Self { tokenizer: Arc::new(tokenizer), frame, special_tokens, max_tokens })
+        Ok(Self {
+            tokenizer: Arc::new(tokenizer),
+            frame,
+            special_tokens,
+            max_tokens,
+        })
     }
 
     /// The tokens of `text` with special tokens, cut to the model's length.
@@ -80,18 +95,27 @@ impl EmbedTokenizer {
         let truncated = tokens.len() > room;
         tokens.truncate(room, 0, TruncationDirection::Right);
         let framed = self.tokenizer.post_process(tokens, None, true)?;
-        Ok(TokenIds { ids: framed.get_ids().to_vec(), truncated })
+        Ok(TokenIds {
+            ids: framed.get_ids().to_vec(),
+            truncated,
+        })
     }
 
     /// One more than the highest id.
     pub(crate) fn vocabulary(&self) -> u32 {
-        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |highest| highest + 1)
+        self.tokenizer
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |highest| highest + 1)
     }
 }
 
 impl std::fmt::Debug for EmbedTokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbedTokenizer").field("max_tokens", &self.max_tokens).finish_non_exhaustive()
+        f.debug_struct("EmbedTokenizer")
+            .field("max_tokens", &self.max_tokens)
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,10 +125,19 @@ impl TokenCounter for EmbedTokenizer {
         let mut start = 0;
         for piece in pieces(text) {
             match self.tokenizer.encode(piece, false) {
-                Ok(encoding) => offsets.extend(encoding.get_offsets().iter().map(|(a, b)| (start + a, start + b))),
+                Ok(encoding) => offsets.extend(
+                    encoding
+                        .get_offsets()
+                        .iter()
+                        .map(|(a, b)| (start + a, start + b)),
+                ),
                 Err(error) => {
                     tracing::warn!(%error, bytes = piece.len(), "the tokenizer refused a text; counting its characters");
-                    offsets.extend(piece.char_indices().map(|(at, c)| (start + at, start + at + c.len_utf8())));
+                    offsets.extend(
+                        piece
+                            .char_indices()
+                            .map(|(at, c)| (start + at, start + at + c.len_utf8())),
+                    );
                 }
             }
             start += piece.len();
@@ -142,9 +175,17 @@ fn cut(text: &str) -> usize {
     let limit = text.floor_char_boundary(PIECE);
     let head = text.get(..limit).unwrap_or(text);
     let trimmed = head.trim_end().len();
-    let word = head.get(..trimmed).unwrap_or(head).rfind(char::is_whitespace);
-    let before = word.filter(|at| *at >= PIECE / 2).and_then(|at| head.get(..at));
-    before.map(|before| before.trim_end().len()).filter(|at| *at > 0).unwrap_or(limit)
+    let word = head
+        .get(..trimmed)
+        .unwrap_or(head)
+        .rfind(char::is_whitespace);
+    let before = word
+        .filter(|at| *at >= PIECE / 2)
+        .and_then(|at| head.get(..at));
+    before
+        .map(|before| before.trim_end().len())
+        .filter(|at| *at > 0)
+        .unwrap_or(limit)
 }
 
 #[cfg(test)]
@@ -155,10 +196,21 @@ mod tests {
     fn pieces_make_up_the_text_and_break_before_spaces() {
         let words = "ein Satz mit  Wörtern\n".repeat(3000);
         let chinese = "没有空格的文本".repeat(3000);
-        for text in [words.as_str(), &chinese, "", "short", &" ".repeat(40_000), &format!("{} x", "\u{3000}".repeat(20_000))] {
+        for text in [
+            words.as_str(),
+            &chinese,
+            "",
+            "short",
+            &" ".repeat(40_000),
+            &format!("{} x", "\u{3000}".repeat(20_000)),
+        ] {
             assert_eq!(pieces(text).collect::<String>(), text);
             assert!(pieces(text).all(|piece| piece.len() <= PIECE));
         }
-        assert!(pieces(&words).skip(1).all(|piece| piece.starts_with(char::is_whitespace)));
+        assert!(
+            pieces(&words)
+                .skip(1)
+                .all(|piece| piece.starts_with(char::is_whitespace))
+        );
     }
 }

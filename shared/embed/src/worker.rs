@@ -4,6 +4,7 @@ use crate::{
     EmbedError,
     queue::{Lane, Queue},
 };
+use lore_telemetry::names::EMBED_QUEUE_LENGTH;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -28,7 +29,24 @@ struct Job<M: Model> {
     request: M::Request,
     lane: Lane,
     reply: oneshot::Sender<Result<M::Reply, EmbedError>>,
+    waiting: Waiting,
     _place: OwnedSemaphorePermit,
+}
+
+/// Counts a job as waiting until it is dropped.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Self {
+        metrics::gauge!(EMBED_QUEUE_LENGTH).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        metrics::gauge!(EMBED_QUEUE_LENGTH).decrement(1.0);
+    }
 }
 
 /// The handle to a model's thread. The thread ends when the handle is dropped.
@@ -69,11 +87,24 @@ impl<M: Model> Worker<M> {
                 Err(error) => drop(started.send(Err(error))),
             }
         };
-        let spawned = std::thread::Builder::new().name(thread_name(&name)).spawn(thread);
+        let spawned = std::thread::Builder::new()
+            .name(thread_name(&name))
+            .spawn(thread);
         spawned.map_err(|e| EmbedError::load(&name, e))?;
-        let described = ready.await.map_err(|_| EmbedError::Stopped { name: name.clone() })??;
+        let described = ready
+            .await
+            .map_err(|_| EmbedError::Stopped { name: name.clone() })??;
         let semaphore = || Arc::new(Semaphore::new(places));
-        Ok((Self { name, queue, urgent: semaphore(), patient: semaphore(), places }, described))
+        Ok((
+            Self {
+                name,
+                queue,
+                urgent: semaphore(),
+                patient: semaphore(),
+                places,
+            },
+            described,
+        ))
     }
 
     /// Whether the thread has ended.
@@ -82,15 +113,30 @@ impl<M: Model> Worker<M> {
     }
 
     /// Asks; fails at once where all places are taken.
-    pub(crate) async fn ask(&self, lane: Lane, request: M::Request) -> Result<M::Reply, EmbedError> {
-        let busy = |_| EmbedError::Busy { name: self.name.clone(), waiting: self.places };
+    pub(crate) async fn ask(
+        &self,
+        lane: Lane,
+        request: M::Request,
+    ) -> Result<M::Reply, EmbedError> {
+        let busy = |_| EmbedError::Busy {
+            name: self.name.clone(),
+            waiting: self.places,
+        };
         let place = self.places_of(lane).try_acquire_owned().map_err(busy)?;
         self.ask_with(place, lane, request).await
     }
 
     /// Asks; waits for a place.
-    pub(crate) async fn ask_waiting(&self, lane: Lane, request: M::Request) -> Result<M::Reply, EmbedError> {
-        let place = self.places_of(lane).acquire_owned().await.map_err(|_| self.stopped())?;
+    pub(crate) async fn ask_waiting(
+        &self,
+        lane: Lane,
+        request: M::Request,
+    ) -> Result<M::Reply, EmbedError> {
+        let place = self
+            .places_of(lane)
+            .acquire_owned()
+            .await
+            .map_err(|_| self.stopped())?;
         self.ask_with(place, lane, request).await
     }
 
@@ -101,7 +147,16 @@ impl<M: Model> Worker<M> {
         request: M::Request,
     ) -> Result<M::Reply, EmbedError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(lane, Job { request, lane, reply, _place: place });
+        self.queue.push(
+            lane,
+            Job {
+                request,
+                lane,
+                reply,
+                waiting: Waiting::begin(),
+                _place: place,
+            },
+        );
         answer.await.map_err(|_| self.stopped())?
     }
 
@@ -113,7 +168,9 @@ impl<M: Model> Worker<M> {
     }
 
     fn stopped(&self) -> EmbedError {
-        EmbedError::Stopped { name: self.name.clone() }
+        EmbedError::Stopped {
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -134,7 +191,14 @@ fn serve<M: Model>(mut model: M, queue: &Queue<Job<M>>) {
 
 /// Works on one job, and on urgent ones in between.
 fn answer<M: Model>(model: &mut M, queue: &Queue<Job<M>>, job: Job<M>) {
-    let Job { request, lane, reply, _place } = job;
+    let Job {
+        request,
+        lane,
+        reply,
+        waiting,
+        _place,
+    } = job;
+    drop(waiting);
     if reply.is_closed() {
         return;
     }

@@ -177,7 +177,7 @@ fn copies(folder: &Path, chinese: bool) -> Result<Outcome> {
             let sentence = span.of(&body).unwrap_or_default();
             let loose = loosely(sentence, chinese);
             let right = judge(&loose, "", &shown);
-            let mut add = |outcome: &mut Outcome, wrong: Option<String>| {
+            let add = |outcome: &mut Outcome, wrong: Option<String>| {
                 if let Some(wrong) = wrong {
                     outcome.yes.push(right.0);
                     outcome.no.push(judge(&wrong, "", &shown).0);

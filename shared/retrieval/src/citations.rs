@@ -1,4 +1,4 @@
-use crate::markers::unmark;
+use crate::markers::{Unmarked, unmark};
 use crate::sentences::{code_spans, sentences};
 use crate::support::{Alignment, ClaimTerms, Evidence};
 use lore_types::{Citation, Claim, Passage, Span};
@@ -46,13 +46,12 @@ pub struct Resolved {
 /// the passage's text at `document_span`, to the byte, and its `answer_span` is its sentence, markers included. Code keeps
 /// its brackets. The result depends on nothing but the arguments.
 pub fn resolve(answer: &str, question: &str, passages: &[Passage], settings: &CitationSettings) -> Resolved {
-    resolve_with(&Evidence::new(passages.to_vec()), answer, question, settings)
+    resolve_with(&Evidence::new(passages.to_vec()), &unmark(answer.trim(), passages.len()), question, settings)
 }
 
-/// As [`resolve`], with evidence that was prepared before.
-pub(crate) fn resolve_with(evidence: &Evidence, answer: &str, question: &str, settings: &CitationSettings) -> Resolved {
+/// As [`resolve`], with evidence and an answer that were prepared before.
+pub(crate) fn resolve_with(evidence: &Evidence, unmarked: &Unmarked, question: &str, settings: &CitationSettings) -> Resolved {
     let passages = evidence.passages();
-    let unmarked = unmark(answer.trim(), passages.len());
     let mut out = Resolved { invalid_markers: unmarked.invalid, ..Resolved::default() };
     let spans = claim_spans(&unmarked.text);
     let mut marks = assign(&unmarked.text, &spans, &unmarked.marks);

@@ -1,8 +1,8 @@
 use crate::citations::resolve_with;
-use crate::markers::leading_markers;
+use crate::markers::unmark;
 use crate::support::Evidence;
 use crate::{CitationSettings, declines, sentences};
-use lore_types::Passage;
+use lore_types::{Passage, Span};
 
 /// An answer while it is written: text goes in as the model writes it, and comes out sentence by sentence with checked
 /// markers, as [`crate::resolve`] gives it for the whole.
@@ -39,12 +39,16 @@ impl Draft {
     /// Adds what the model wrote; returns what has become certain by it.
     pub fn push(&mut self, text: &str) -> String {
         self.raw.push_str(text);
-        let settled = settled(&self.raw);
+        let mut unmarked = unmark(self.raw.trim(), self.evidence.passages().len());
+        let settled = settled(&unmarked.text);
         if self.withheld || settled <= self.settled {
             return String::new();
         }
         self.settled = settled;
-        let resolved = resolve_with(&self.evidence, self.raw.get(..settled).unwrap_or_default(), &self.question, &self.settings);
+        unmarked.text.truncate(settled);
+        unmarked.text.truncate(unmarked.text.trim_end().len());
+        unmarked.marks.retain(|(at, _)| *at <= settled);
+        let resolved = resolve_with(&self.evidence, &unmarked, &self.question, &self.settings);
         if self.may_decline(&resolved.text) {
             return String::new();
         }
@@ -69,17 +73,11 @@ impl Draft {
     }
 }
 
-/// Bytes of `raw` whose sentences cannot change by what follows: all but the last sentence, to which markers before it do not
-/// belong; nothing inside open code.
-fn settled(raw: &str) -> usize {
-    let starts = sentences(raw).into_iter().rev().filter_map(|span| {
-        let text = span.of(raw)?;
-        let markers = leading_markers(text);
-        let next = text.get(markers..)?.chars().next();
-        // What begins with a bracket may still become a marker of the sentence before.
-        next.is_some_and(|c| !"[【［〔".contains(c)).then_some(span.start + markers)
-    });
-    let last = starts.into_iter().next().unwrap_or(0);
-    let code = raw.get(..last).unwrap_or_default().matches('`').count();
+/// Bytes of a text without markers whose sentences cannot change by what follows: all but the last sentence, and one more
+/// where that begins with a bracket, which may still become a marker of the sentence before; nothing inside open code.
+fn settled(text: &str) -> usize {
+    let open = |span: &Span| span.of(text).is_some_and(|sentence| sentence.starts_with(['[', '【', '［', '〔']));
+    let last = sentences(text).into_iter().rev().find(|span| !open(span)).map_or(0, |span| span.start);
+    let code = text.get(..last).unwrap_or_default().matches('`').count();
     if code % 2 == 0 { last } else { 0 }
 }

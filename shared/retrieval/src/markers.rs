@@ -60,15 +60,6 @@ fn marker(rest: &str) -> Option<(usize, Vec<usize>)> {
     Some((open.len_utf8() + close.0 + close.1.len_utf8(), numbers))
 }
 
-/// Bytes of the markers at the start of `text`, the space after each included.
-pub(crate) fn leading_markers(text: &str) -> usize {
-    let mut rest = text;
-    while let Some((length, _)) = marker(rest) {
-        rest = rest.get(length..).unwrap_or_default().trim_start();
-    }
-    text.len() - rest.len()
-}
-
 /// The numbers between a marker's brackets: at most three digits each, so that `[2024]` stays text.
 fn numbers(inside: &str) -> Option<Vec<usize>> {
     let plain: String = inside.chars().map(narrow).collect();

@@ -74,8 +74,10 @@ metrics_table! {
     EMBED_QUEUE_LENGTH = Gauge "lore_embed_queue_length", "Batches waiting for the embedder.";
     /// Time of one search. Label: `mode` = `dense`, `lexical` or `hybrid`.
     SEARCH_SECONDS = Histogram "lore_search_seconds", "Time of one search.";
-    /// Answers given. Label: `outcome` = `answered`, `abstained` or `withheld`.
+    /// Answers from documents. Label: `outcome` = `answered`, `abstained`, `withheld` or `failed` (half way).
     ANSWERS = Counter "lore_answers_total", "Answers given.";
+    /// Time of one stage of an answer. Label: `stage` = `rewrite`, `embed`, `retrieve`, `cite` or `total`.
+    ANSWER_STAGE_SECONDS = Histogram "lore_answer_stage_seconds", "Time of one stage of an answer.";
     /// Generations. Label: `outcome` = a finish reason, `cancelled`, `refused` or `failed`.
     GENERATE_REQUESTS = Counter "lore_generate_requests_total", "Generations that ended.";
     /// Tokens of prompts.

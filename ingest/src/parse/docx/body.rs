@@ -2,10 +2,11 @@ use super::numbering::Numbering;
 use super::paragraph::Runs;
 use super::styles::Styles;
 use super::table;
+use super::title_line;
 use super::xml::Element;
 use crate::parse::blocks::Block;
 use crate::parse::clean::one_line;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Reads the body of a document, with all that its paragraphs refer to.
 pub(crate) struct Body {
@@ -18,6 +19,8 @@ pub(crate) struct Body {
     /// The text of the first paragraph with the style of a title.
     pub(crate) title: Option<String>,
     pub(crate) warnings: Vec<String>,
+    /// Texts of short paragraphs that are bold throughout.
+    bold: HashSet<String>,
 }
 
 impl Body {
@@ -29,6 +32,7 @@ impl Body {
             extras: HashMap::new(),
             title: None,
             warnings: Vec::new(),
+            bold: HashSet::new(),
         }
     }
 
@@ -37,7 +41,7 @@ impl Body {
         let mut blocks = Vec::new();
         let body = root.child("w:body").unwrap_or(root);
         self.blocks(body, &mut blocks);
-        blocks
+        title_line::promote(blocks, &self.bold)
     }
 
     /// Adds the blocks below `parent`. The depth of the tree is bounded by the reader of XML.
@@ -71,12 +75,18 @@ impl Body {
             .and_then(|properties| properties.value("w:pStyle"))
             .map(str::to_owned);
         let style = style.as_deref();
-        let mut runs = Runs::default();
+        let mut runs = Runs {
+            style_is_bold: self.styles.is_bold(style),
+            ..Runs::default()
+        };
         if !self.is_contents(style) && !self.styles.is_hidden(style) {
             runs.read(element, &self.styles);
         }
         let text = runs.text.trim().to_owned();
         if !text.is_empty() {
+            if runs.plain == 0 && title_line::is_like_heading(&text) {
+                self.bold.insert(text.clone());
+            }
             let block = self.shape(properties, style, text);
             out.push(block);
         }

@@ -8,6 +8,7 @@ mod paragraph;
 mod styles;
 mod symbol;
 mod table;
+mod title_line;
 mod xml;
 
 use super::Read;

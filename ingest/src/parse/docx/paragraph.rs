@@ -14,6 +14,10 @@ pub(crate) struct Runs<'a> {
     pub(crate) notes: Vec<(bool, String)>,
     /// References to embedded parts.
     pub(crate) extras: Vec<String>,
+    /// Whether the paragraph's style is bold.
+    pub(crate) style_is_bold: bool,
+    /// Bytes of text that are not bold.
+    pub(crate) plain: usize,
 }
 
 impl<'a> Runs<'a> {
@@ -67,8 +71,22 @@ impl<'a> Runs<'a> {
         let raised = properties.is_some_and(|own| own.value("w:vertAlign") == Some("superscript"));
         let start = self.text.len();
         self.read(run, styles);
+        if !self.is_bold(properties, styles) {
+            self.plain += self.text.get(start..).map_or(0, |text| text.trim().len());
+        }
         if raised {
             self.raise(start);
+        }
+    }
+
+    /// Whether a run with these properties is bold.
+    fn is_bold(&self, properties: Option<&Element>, styles: &Styles) -> bool {
+        let Some(own) = properties else {
+            return self.style_is_bold;
+        };
+        match own.child("w:b") {
+            Some(_) => own.switched("w:b"),
+            None => self.style_is_bold || styles.is_bold(own.value("w:rStyle")),
         }
     }
 

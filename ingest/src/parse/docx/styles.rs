@@ -49,6 +49,7 @@ struct Style {
     outline: Option<u8>,
     numbering: Option<(Option<String>, Option<usize>)>,
     hidden: bool,
+    bold: bool,
 }
 
 impl Styles {
@@ -115,6 +116,11 @@ impl Styles {
         id.is_some() && self.chain(id).iter().any(|style| style.hidden)
     }
 
+    /// Whether text of the style is bold.
+    pub(crate) fn is_bold(&self, id: Option<&str>) -> bool {
+        id.is_some() && self.chain(id).iter().any(|style| style.bold)
+    }
+
     /// The style and those that it is based on.
     fn chain(&self, id: Option<&str>) -> Vec<&Style> {
         let mut next = id.or(self.default_paragraph.as_deref());
@@ -152,6 +158,9 @@ fn style(element: &Element) -> Style {
         hidden: element
             .child("w:rPr")
             .is_some_and(|run| run.switched("w:vanish")),
+        bold: element
+            .child("w:rPr")
+            .is_some_and(|run| run.switched("w:b")),
     }
 }
 

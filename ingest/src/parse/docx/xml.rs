@@ -209,7 +209,8 @@ impl Builder {
 
 /// Whether `element` says something about the text: most properties of runs only say how it looks.
 fn is_kept(parent: &Element, element: &Element) -> bool {
-    const RUN: [&str; 6] = [
+    const RUN: [&str; 7] = [
+        "w:b",
         "w:vanish",
         "w:rStyle",
         "w:vertAlign",

@@ -79,7 +79,71 @@ pub(crate) fn goes_on(before: &Piece, piece: &Piece) -> bool {
     let starts_inside = second.starts_with(char::is_lowercase)
         || (wide(second.chars().next()) && wide(first.chars().next_back()));
     same_look
+        && !is_caption(first)
         && starts_inside
         && (before.lines > 1 || first.chars().count() > 40)
         && !ends_sentence(first)
+}
+
+/// Whether a text names a figure or a table.
+fn is_caption(text: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "table",
+        "figure",
+        "fig",
+        "tab",
+        "abb",
+        "abbildung",
+        "tabelle",
+        "表",
+        "图",
+        "圖",
+    ];
+    let lower = text.trim_start().to_lowercase();
+    let after = NAMES.iter().find_map(|name| lower.strip_prefix(name));
+    after.is_some_and(|rest| {
+        rest.trim_start_matches(['.', ' '])
+            .starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(text: &str, page: usize, size: f32) -> Piece {
+        Piece {
+            kind: Kind::Text(text.to_owned()),
+            page,
+            size,
+            bold: false,
+            lines: 3,
+        }
+    }
+
+    #[test]
+    fn a_paragraph_goes_on_after_what_interrupts_it() {
+        let pieces = vec![
+            piece("It holds for all of the", 0, 10.0),
+            piece("1 A note at the foot.", 0, 8.0),
+            piece("offices and their", 0, 10.0),
+            piece("2 Another note.", 0, 8.0),
+            piece("branches abroad.", 1, 10.0),
+            piece("Table 1: a caption without an end", 1, 10.0),
+            piece("lower case text.", 1, 10.0),
+        ];
+        let texts: Vec<String> = reunited(pieces, &Words::default())
+            .iter()
+            .filter_map(|piece| piece.text().map(str::to_owned))
+            .collect();
+        let expected = [
+            "1 A note at the foot.",
+            "2 Another note.",
+            "It holds for all of the offices and their",
+            "branches abroad.",
+            "Table 1: a caption without an end",
+            "lower case text.",
+        ];
+        assert_eq!(texts, expected);
+    }
 }

@@ -4,12 +4,14 @@ use super::block::{Kind, Piece};
 use super::line::most_frequent;
 use super::outline::plain;
 use super::paragraph::ends_sentence;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Characters of the longest heading.
 const LONGEST: usize = 200;
 /// How much larger than the text a heading is.
 const LARGER: f32 = 1.12;
+/// How often one heading can stand in a document.
+const MOST_REPEATED: usize = 3;
 /// Levels that a heading can have.
 const LEVELS: u8 = 6;
 /// Numbered headings that it takes to trust the numbers.
@@ -35,15 +37,32 @@ pub(crate) fn mark(pieces: &mut [Piece], outline: &HashMap<String, Vec<(u8, Opti
             )
         })
         .collect();
+    let repeated = repeated(pieces);
     for ((piece, named), over_table) in pieces.iter_mut().zip(named).zip(over_table) {
         let is_large = piece.size > body * LARGER;
         let is_found = is_like_heading(piece)
+            && !piece.text().is_some_and(|text| repeated.contains(text))
             && (is_large || (is_bold_line(piece, body) && !over_table && !is_named));
         let level = named.or_else(|| is_found.then(|| levels.level(piece)));
         if let (Some(level), Some(text)) = (level, piece.text()) {
             piece.kind = Kind::Heading(level, text.replace('\n', " "));
         }
     }
+}
+
+/// Short texts that stand in the document again and again: labels rather than headings.
+fn repeated(pieces: &[Piece]) -> HashSet<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let short = pieces
+        .iter()
+        .filter_map(Piece::text)
+        .filter(|text| text.len() <= LONGEST);
+    short.for_each(|text| *counts.entry(text).or_default() += 1);
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count > MOST_REPEATED)
+        .map(|(text, _)| text.to_owned())
+        .collect()
 }
 
 /// Which size of a heading stands for which level.

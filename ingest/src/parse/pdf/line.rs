@@ -1,6 +1,7 @@
 //! Lines from glyphs, and the parts of a line that stand far apart.
 
 use super::glyph::Glyph;
+use super::marker::is_marker;
 
 /// A gap of so many font sizes parts a line into cells.
 const CELL_GAP: f32 = 1.5;
@@ -146,7 +147,7 @@ fn line(glyphs: &[Glyph]) -> Option<Line> {
     let own_size = |glyph: &&&Glyph| (glyph.size - size).abs() < size * 0.2;
     let ys = || visible.iter().filter(own_size);
     Some(Line {
-        cells: plain_hyphens(cells(glyphs)),
+        cells: with_marker(plain_hyphens(cells(glyphs))),
         y0: ys().map(|glyph| glyph.y0).fold(f32::INFINITY, f32::min),
         y1: ys().map(|glyph| glyph.y1).fold(f32::NEG_INFINITY, f32::max),
         size,
@@ -203,6 +204,17 @@ fn plain_hyphens(mut cells: Vec<Cell>) -> Vec<Cell> {
     words
         .into_iter()
         .for_each(|word| word.text = word.text.replace('\u{2}', "-"));
+    cells
+}
+
+/// The marker of an item, which often stands far before its text, in one cell with it.
+fn with_marker(mut cells: Vec<Cell>) -> Vec<Cell> {
+    let is_item = matches!(cells.as_slice(), [first, _] if is_marker(&first.text()));
+    if is_item && let Some(text) = cells.pop() {
+        cells
+            .iter_mut()
+            .for_each(|marker| marker.words.extend(text.words.iter().cloned()));
+    }
     cells
 }
 
@@ -297,6 +309,11 @@ fn join(before: &mut Line, next: Line) {
             let mut words = first.words.into_iter();
             let glued = last.words.last_mut().filter(|_| near <= 0.15 * size);
             if let Some((word, more)) = glued.and_then(|word| Some((word, words.next()?))) {
+                let raised = size < 0.85 * before.size && y0 > before.y0 + before.size * 0.15;
+                let is_digit = |c: char| c.is_ascii_digit();
+                if raised && word.text.ends_with(is_digit) && more.text.starts_with(is_digit) {
+                    word.text.push('^');
+                }
                 word.text.push_str(&more.text);
                 word.x1 = more.x1;
             }

@@ -10,6 +10,7 @@ mod heading;
 mod hyphen;
 mod library;
 mod line;
+mod marker;
 mod outline;
 mod paragraph;
 mod table;

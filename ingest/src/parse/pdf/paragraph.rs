@@ -3,6 +3,7 @@
 use super::block::{Kind, Piece};
 use super::hyphen::Words;
 use super::line::{Line, is_right_to_left};
+use super::marker::marker;
 use super::table;
 
 /// The pieces of a page, from its lines in reading order.
@@ -216,42 +217,6 @@ fn is_broken_on_purpose(lines: &[&Line], before: &Line, line: &Line) -> bool {
         && !before.text().ends_with(['-', '\u{2}', ','])
 }
 
-/// The marker of an item, and the text after it.
-fn marker(text: &str) -> Option<(&str, &str)> {
-    let (head, rest) = text.trim_start().split_once(' ').unwrap_or((text, ""));
-    let is_bullet = matches!(
-        head,
-        "•" | "●"
-            | "○"
-            | "◦"
-            | "▪"
-            | "■"
-            | "□"
-            | "‣"
-            | "–"
-            | "—"
-            | "-"
-            | "*"
-            | "·"
-            | "∙"
-            | "→"
-            | "✓"
-            | "➢"
-            | "❖"
-            | "☐"
-            | "o"
-            | "◆"
-    );
-    let core = head.strip_prefix('(').unwrap_or(head);
-    let number = core.strip_suffix(['.', ')']).unwrap_or_default();
-    let is_letter =
-        number.len() == 1 && number.chars().all(|c| c.is_ascii_lowercase()) && head.ends_with(')');
-    let is_number =
-        (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
-    ((is_bullet || is_letter || is_number) && !rest.trim().is_empty())
-        .then_some((if is_bullet { "-" } else { head }, rest.trim_start()))
-}
-
 /// `text` without the dots that lead the eye from an entry to its page.
 fn without_leaders(text: &str) -> String {
     if !text.contains("....") && !text.contains(". . .") {
@@ -310,16 +275,6 @@ fn listing(lines: &[&Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn markers_are_told_from_text() {
-        assert_eq!(marker("• one two"), Some(("-", "one two")));
-        assert_eq!(marker("12. one"), Some(("12.", "one")));
-        assert_eq!(marker("(a) one"), Some(("(a)", "one")));
-        for text in ["2024. A year", "e.g. this", "I. Roman", "word", "• "] {
-            assert_eq!(marker(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn leaders_go_and_ellipses_stay() {

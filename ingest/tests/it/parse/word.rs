@@ -233,3 +233,30 @@ fn an_empty_document_says_so() {
         "no_text"
     );
 }
+
+#[test]
+fn bold_lines_are_headings_where_there_are_no_others() {
+    let bold = |text: &str| format!("<w:p><w:r><w:rPr><w:b/></w:rPr><w:t>{text}</w:t></w:r></w:p>");
+    let body = [
+        bold("A. Purpose"),
+        paragraph("", "It says why."),
+        paragraph("", "And more of it."),
+        bold("B. Scope"),
+        paragraph("", "It says where."),
+    ];
+    let parsed = read(&docx(&body.concat(), &[]), "a.docx").expect("it parses");
+    let headings: Vec<&str> = parsed
+        .headings
+        .iter()
+        .map(|heading| heading.text.as_str())
+        .collect();
+    assert_eq!(headings, ["A. Purpose", "B. Scope"]);
+    let with_style = [
+        paragraph(r#"<w:outlineLvl w:val="0"/>"#, "Real"),
+        bold("Not one"),
+        paragraph("", "Text."),
+        paragraph("", "Text."),
+    ];
+    let parsed = read(&docx(&with_style.concat(), &[]), "a.docx").expect("it parses");
+    assert_eq!(parsed.headings.len(), 1);
+}

@@ -1,16 +1,16 @@
 use super::response::{ChatChunk, ChunkChoice, Delta, Logprobs, TokenProbability, details};
 use super::{Begun, Heading};
-use crate::answer::{Events, Prepared, Written, cut_off};
+use crate::answer::Prepared;
 use crate::ask::failure_body;
 use crate::error::GatewayError;
-use crate::measure;
+use crate::generation::{Generation, Step, Written};
 use crate::state::GatewayState;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
-use lore_model::GenerateEvent;
+use lore_model::TokenLogprob;
 use lore_retrieval::Draft;
-use lore_types::{FinishReason, Usage};
+use lore_types::{Answer, FinishReason, Usage};
 use serde::Serialize;
 use std::convert::Infallible;
 
@@ -18,40 +18,30 @@ use std::convert::Infallible;
 pub(super) fn respond(state: GatewayState, heading: Heading, begun: Begun) -> Response {
     let keep_alive = KeepAlive::default();
     match begun {
-        Begun::Plain(events) => Sse::new(plain(heading, events)).keep_alive(keep_alive).into_response(),
-        Begun::Grounded(prepared, events) => {
-            Sse::new(grounded(state, heading, *prepared, events)).keep_alive(keep_alive).into_response()
+        Begun::Plain(generation) => Sse::new(plain(heading, generation)).keep_alive(keep_alive).into_response(),
+        Begun::Grounded(prepared, generation) => {
+            Sse::new(grounded(state, heading, *prepared, generation)).keep_alive(keep_alive).into_response()
         }
     }
 }
 
 /// The model's own words as they come.
-fn plain(heading: Heading, mut events: Events) -> impl Stream<Item = Result<Event, Infallible>> {
+fn plain(heading: Heading, mut generation: Generation) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         yield Ok(data(&heading.opening()));
         loop {
-            match events.recv().await {
-                Some(Ok(GenerateEvent::Token { text, logprob })) => {
-                    let logprobs = logprob.map(|token| Logprobs { content: vec![TokenProbability::from(token)] });
-                    if !text.is_empty() || logprobs.is_some() {
-                        yield Ok(data(&heading.text(text, logprobs)));
-                    }
-                }
-                Some(Ok(GenerateEvent::Done { finish_reason, usage })) => {
-                    measure::answer("chatted");
+            match generation.next().await {
+                Ok(Step::Token { text, logprob }) if text.is_empty() && logprob.is_none() => {}
+                Ok(Step::Token { text, logprob }) => yield Ok(data(&heading.text(text, logprobs(logprob)))),
+                Ok(Step::Done { finish_reason, usage }) => {
                     yield Ok(data(&heading.closing(finish_reason)));
-                    if heading.include_usage {
-                        yield Ok(data(&heading.usage(usage)));
+                    for event in heading.ending(usage) {
+                        yield Ok(event);
                     }
-                    yield Ok(Event::default().data("[DONE]"));
                     return;
                 }
-                Some(Err(error)) => {
-                    yield Ok(data(&failure_body(error.into())));
-                    return;
-                }
-                None => {
-                    yield Ok(data(&failure_body(cut_off())));
+                Err(error) => {
+                    yield Ok(data(&failure_body(error)));
                     return;
                 }
             }
@@ -64,33 +54,24 @@ fn grounded(
     state: GatewayState,
     heading: Heading,
     prepared: Prepared,
-    events: Option<Events>,
+    generation: Option<Generation>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         yield Ok(data(&heading.opening()));
         let mut draft = state.draft(&prepared);
         let mut written = None;
-        if let Some(mut events) = events {
-            loop {
-                match step(&mut events).await {
-                    Ok(Step::Token(text, logprobs)) => {
-                        let settled = match pushed(draft, text).await {
-                            Ok((same, settled)) => {
-                                draft = same;
-                                settled
-                            }
-                            Err(error) => {
-                                yield Ok(data(&failure_body(error)));
-                                return;
-                            }
-                        };
-                        if !settled.is_empty() || logprobs.is_some() {
-                            yield Ok(data(&heading.text(settled, logprobs)));
+        if let Some(mut generation) = generation {
+            while written.is_none() {
+                match advance(&mut generation, draft).await {
+                    Ok((same, Advance::Settled(text, logprobs))) => {
+                        draft = same;
+                        if !text.is_empty() || logprobs.is_some() {
+                            yield Ok(data(&heading.text(text, logprobs)));
                         }
                     }
-                    Ok(Step::Done(finish_reason, usage)) => {
-                        written = Some(Written { text: draft.raw().to_owned(), finish_reason, usage });
-                        break;
+                    Ok((same, Advance::Over(all))) => {
+                        draft = same;
+                        written = Some(all);
                     }
                     Err(error) => {
                         yield Ok(data(&failure_body(error)));
@@ -99,25 +80,40 @@ fn grounded(
                 }
             }
         }
-        let answer = match state.finish(prepared, written).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                yield Ok(data(&failure_body(error)));
-                return;
+        match state.finish(prepared, written).await {
+            Ok(answer) => {
+                for event in heading.last(answer, draft.sent()) {
+                    yield Ok(event);
+                }
             }
-        };
-        let (finish_reason, usage) = (answer.finish_reason, answer.usage);
-        let (text, citations, lore) = details(answer);
-        let rest = text.get(draft.sent()..).unwrap_or_default().to_owned();
-        if !rest.is_empty() {
-            yield Ok(data(&heading.text(rest, None)));
+            Err(error) => yield Ok(data(&failure_body(error))),
         }
-        yield Ok(data(&ChatChunk { citations: Some(citations), lore: Some(lore), ..heading.closing(finish_reason) }));
-        if heading.include_usage {
-            yield Ok(data(&heading.usage(usage)));
-        }
-        yield Ok(Event::default().data("[DONE]"));
     }
+}
+
+/// What one step of the model brings to a draft.
+enum Advance {
+    /// Text that is certain now, and the log probabilities of the tokens read.
+    Settled(String, Option<Logprobs>),
+    /// The end.
+    Over(Written),
+}
+
+async fn advance(generation: &mut Generation, draft: Draft) -> Result<(Draft, Advance), GatewayError> {
+    match generation.next().await? {
+        Step::Token { text, logprob } => {
+            let (draft, settled) = pushed(draft, text).await?;
+            Ok((draft, Advance::Settled(settled, logprobs(logprob))))
+        }
+        Step::Done { finish_reason, usage } => {
+            let written = Written { text: draft.raw().to_owned(), finish_reason, usage };
+            Ok((draft, Advance::Over(written)))
+        }
+    }
+}
+
+fn logprobs(token: Option<TokenLogprob>) -> Option<Logprobs> {
+    token.map(|token| Logprobs { content: vec![TokenProbability::from(token)] })
 }
 
 /// Adds text to the draft; checking a sentence is work for the processor, so it runs on a thread of its own.
@@ -127,20 +123,6 @@ async fn pushed(mut draft: Draft, text: String) -> Result<(Draft, String), Gatew
         (draft, settled)
     };
     tokio::task::spawn_blocking(work).await.map_err(GatewayError::Join)
-}
-
-enum Step {
-    Token(String, Option<Logprobs>),
-    Done(FinishReason, Usage),
-}
-
-async fn step(events: &mut Events) -> Result<Step, GatewayError> {
-    Ok(match events.recv().await.ok_or_else(cut_off)?? {
-        GenerateEvent::Token { text, logprob } => {
-            Step::Token(text, logprob.map(|token| Logprobs { content: vec![TokenProbability::from(token)] }))
-        }
-        GenerateEvent::Done { finish_reason, usage } => Step::Done(finish_reason, usage),
-    })
 }
 
 impl GatewayState {
@@ -181,8 +163,21 @@ impl Heading {
         self.delta(Delta::default(), None, Some(finish_reason))
     }
 
-    fn usage(&self, usage: Usage) -> ChatChunk {
-        ChatChunk { usage: Some(usage.into()), ..self.chunk(Vec::new()) }
+    /// What follows the last choice.
+    fn ending(&self, usage: Usage) -> Vec<Event> {
+        let told = ChatChunk { usage: Some(usage.into()), ..self.chunk(Vec::new()) };
+        let told = self.include_usage.then(|| data(&told));
+        told.into_iter().chain([Event::default().data("[DONE]")]).collect()
+    }
+
+    /// The end of an answer of which `sent` bytes were sent.
+    fn last(&self, answer: Answer, sent: usize) -> Vec<Event> {
+        let (finish_reason, usage) = (answer.finish_reason, answer.usage);
+        let (text, citations, lore) = details(answer);
+        let rest = text.get(sent..).filter(|rest| !rest.is_empty());
+        let rest = rest.map(|rest| data(&self.text(rest.to_owned(), None)));
+        let closing = ChatChunk { citations: Some(citations), lore: Some(lore), ..self.closing(finish_reason) };
+        rest.into_iter().chain([data(&closing)]).chain(self.ending(usage)).collect()
     }
 }
 

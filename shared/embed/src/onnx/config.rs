@@ -42,11 +42,14 @@ pub(crate) enum Activation {
 impl EncoderConfig {
     pub(crate) fn read(path: &Path) -> Result<Self, EmbedError> {
         let bytes = std::fs::read(path).map_err(EmbedError::read(path))?;
-        let config: Self = serde_json::from_slice(&bytes).map_err(|e| EmbedError::invalid(path, e))?;
+        let config: Self =
+            serde_json::from_slice(&bytes).map_err(|e| EmbedError::invalid(path, e))?;
         match config.position_embedding_type.as_deref() {
             None | Some("absolute") => Ok(config),
             Some(other) => {
-                let reason = format!("position_embedding_type `{other}` cannot be exported; bring the model as ONNX");
+                let reason = format!(
+                    "position_embedding_type `{other}` cannot be exported; bring the model as ONNX"
+                );
                 Err(EmbedError::invalid(path, reason))
             }
         }
@@ -57,13 +60,18 @@ impl EncoderConfig {
             "gelu" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
             "relu" => Ok(Activation::Relu),
-            other => Err(EmbedError::invalid(path, format!("hidden_act `{other}` cannot be exported"))),
+            other => Err(EmbedError::invalid(
+                path,
+                format!("hidden_act `{other}` cannot be exported"),
+            )),
         }
     }
 
     /// Number of scores that the model gives.
     pub(crate) fn labels(&self) -> usize {
-        self.num_labels.or(self.id2label.as_ref().map(|labels| labels.len())).unwrap_or(2)
+        self.num_labels
+            .or(self.id2label.as_ref().map(|labels| labels.len()))
+            .unwrap_or(2)
     }
 }
 

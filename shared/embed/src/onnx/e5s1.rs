@@ -66,11 +66,17 @@ impl E5s1 {
         let file = File::open(path).map_err(EmbedError::read(path))?;
         let size = file.metadata().map_err(EmbedError::read(path))?.len();
         let mut reader = BufReader::new(&file);
-        let broken = |e: io::Error| EmbedError::invalid(path, format!("not a whole E5S1 file: {e}"));
+        let broken =
+            |e: io::Error| EmbedError::invalid(path, format!("not a whole E5S1 file: {e}"));
         let header = read_header(&mut reader).map_err(broken)?;
         skip_tokenizer(&mut reader).map_err(broken)?;
         let tensors = read_directory(&mut reader, size).map_err(broken)?;
-        Ok(Self { path: path.into(), file, header, tensors })
+        Ok(Self {
+            path: path.into(),
+            file,
+            header,
+            tensors,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,20 +89,34 @@ impl E5s1 {
 
     /// Whether the tensor is stored in blocks whose values and scales can be taken as they are.
     pub(crate) fn is_quantised(&self, name: &str) -> bool {
-        self.tensors.get(name).is_some_and(|entry| entry.is_quantised())
+        self.tensors
+            .get(name)
+            .is_some_and(|entry| entry.is_quantised())
     }
 
     pub(crate) fn read(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>, EmbedError> {
         let entry = self.entry(name)?;
         if !entry.is_quantised() {
             let bytes = self.bytes(entry, name, 4 * range.start..4 * range.end)?;
-            return Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect());
+            return Ok(bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect());
         }
         let (first, last) = (range.start / BLOCK, range.end.div_ceil(BLOCK));
-        let (values, scales) = (self.values(name, first..last)?, self.scales(name, first..last)?);
+        let (values, scales) = (
+            self.values(name, first..last)?,
+            self.scales(name, first..last)?,
+        );
         let whole = values.iter().zip(scales.iter().flat_map(|s| [*s; BLOCK]));
         let skip = range.start - first * BLOCK;
-        Ok(whole.map(|(value, scale)| f32::from(*value) * scale).skip(skip).take(range.len()).collect())
+        Ok(whole
+            .map(|(value, scale)| f32::from(*value) * scale)
+            .skip(skip)
+            .take(range.len())
+            .collect())
     }
 
     /// The integers of blocks `blocks`, each in -8..=7.
@@ -114,12 +134,22 @@ impl E5s1 {
     /// The scales of blocks `blocks`.
     pub(crate) fn scales(&self, name: &str, blocks: Range<usize>) -> Result<Vec<f32>, EmbedError> {
         let bytes = self.blocks(name, blocks)?;
-        let scale = |[low, high, ..]: &[u8; BLOCK_BYTES]| f16::from_le_bytes([*low, *high]).to_f32();
-        Ok(bytes.as_chunks::<BLOCK_BYTES>().0.iter().map(scale).collect())
+        let scale =
+            |[low, high, ..]: &[u8; BLOCK_BYTES]| f16::from_le_bytes([*low, *high]).to_f32();
+        Ok(bytes
+            .as_chunks::<BLOCK_BYTES>()
+            .0
+            .iter()
+            .map(scale)
+            .collect())
     }
 
     fn blocks(&self, name: &str, blocks: Range<usize>) -> Result<Vec<u8>, EmbedError> {
-        self.bytes(self.entry(name)?, name, blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES)
+        self.bytes(
+            self.entry(name)?,
+            name,
+            blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES,
+        )
     }
 
     fn entry(&self, name: &str) -> Result<Entry, EmbedError> {
@@ -129,11 +159,16 @@ impl E5s1 {
 
     fn bytes(&self, entry: Entry, name: &str, range: Range<usize>) -> Result<Vec<u8>, EmbedError> {
         if range.end as u64 > entry.bytes {
-            return Err(EmbedError::invalid(&self.path, format!("tensor `{name}` is shorter than it says")));
+            return Err(EmbedError::invalid(
+                &self.path,
+                format!("tensor `{name}` is shorter than it says"),
+            ));
         }
         let mut bytes = vec![0; range.len()];
         let offset = entry.offset + range.start as u64;
-        self.file.read_exact_at(&mut bytes, offset).map_err(EmbedError::read(&self.path))?;
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(EmbedError::read(&self.path))?;
         Ok(bytes)
     }
 }
@@ -177,10 +212,16 @@ fn read_directory(from: &mut impl Read, file_size: u64) -> io::Result<HashMap<St
     for _ in 0..count {
         let (name, entry) = read_entry(from)?;
         if entry.offset.saturating_add(entry.bytes) > file_size {
-            return Err(io::Error::other(format!("tensor `{name}` reaches beyond the file's end")));
+            return Err(io::Error::other(format!(
+                "tensor `{name}` reaches beyond the file's end"
+            )));
         }
-        if entry.is_quantised() && entry.bytes * BLOCK as u64 != (entry.elements * BLOCK_BYTES) as u64 {
-            return Err(io::Error::other(format!("tensor `{name}` is neither float32 nor Q4_0")));
+        if entry.is_quantised()
+            && entry.bytes * BLOCK as u64 != (entry.elements * BLOCK_BYTES) as u64
+        {
+            return Err(io::Error::other(format!(
+                "tensor `{name}` is neither float32 nor Q4_0"
+            )));
         }
         tensors.insert(name, entry);
     }
@@ -194,7 +235,11 @@ fn read_entry(from: &mut impl Read) -> io::Result<(String, Entry)> {
     from.read_exact(&mut name)?;
     skip(from, 1)?; // kind; the number of bytes tells it too
     let elements = read_u32(from)? as usize;
-    let entry = Entry { elements, offset: read_u64(from)?, bytes: read_u64(from)? };
+    let entry = Entry {
+        elements,
+        offset: read_u64(from)?,
+        bytes: read_u64(from)?,
+    };
     Ok((String::from_utf8(name).map_err(io::Error::other)?, entry))
 }
 
@@ -218,5 +263,9 @@ fn read_size(from: &mut impl Read) -> io::Result<usize> {
 
 fn skip(from: &mut impl Read, bytes: u64) -> io::Result<()> {
     let skipped = io::copy(&mut from.take(bytes), &mut io::sink())?;
-    if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if skipped == bytes {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }

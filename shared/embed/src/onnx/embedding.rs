@@ -16,12 +16,19 @@ impl EncoderGraph<'_> {
     pub(super) fn embeddings(&mut self) -> Result<Value, EmbedError> {
         let words = self.words()?;
         let positions = self.positions()?;
-        let mut sum = self.graph.node("Add", "words_and_positions", &[&words, &positions], vec![]);
+        let mut sum = self
+            .graph
+            .node("Add", "words_and_positions", &[&words, &positions], vec![]);
         if self.spec.token_types > 0 {
             let types = self.token_types()?;
-            sum = self.graph.node("Add", "words_positions_and_types", &[&sum, &types], vec![]);
+            sum = self
+                .graph
+                .node("Add", "words_positions_and_types", &[&sum, &types], vec![]);
         }
-        let (weight, bias) = (self.spec.names.embedding_norm(Kind::Weight), self.spec.names.embedding_norm(Kind::Bias));
+        let (weight, bias) = (
+            self.spec.names.embedding_norm(Kind::Weight),
+            self.spec.names.embedding_norm(Kind::Bias),
+        );
         self.layer_norm("embeddings", &sum, &weight, &bias)
     }
 
@@ -32,17 +39,41 @@ impl EncoderGraph<'_> {
         self.weights.expect(&tensor, rows * columns)?;
         let len = rows * columns;
         match (self.weights, self.precision) {
-            (Weights::E5s1(file), _) if file.is_quantised(&tensor) && columns.is_multiple_of(BLOCK) => {
-                let values = Fill::BlockValues { tensor: tensor.clone(), len };
+            (Weights::E5s1(file), _)
+                if file.is_quantised(&tensor) && columns.is_multiple_of(BLOCK) =>
+            {
+                let values = Fill::BlockValues {
+                    tensor: tensor.clone(),
+                    len,
+                };
                 Ok(self.scaled_words(values, Fill::BlockScales { tensor, len }, columns / BLOCK))
             }
             (_, Precision::Int8) => {
-                let values = Fill::RowsInt8 { tensor: tensor.clone(), rows, columns };
-                Ok(self.scaled_words(values, Fill::RowScales { tensor, rows, columns }, 1))
+                let values = Fill::RowsInt8 {
+                    tensor: tensor.clone(),
+                    rows,
+                    columns,
+                };
+                Ok(self.scaled_words(
+                    values,
+                    Fill::RowScales {
+                        tensor,
+                        rows,
+                        columns,
+                    },
+                    1,
+                ))
             }
             (_, Precision::Float32) => {
-                self.graph.constant("word_table", DataType::Float, &[rows, columns], Fill::Copy { tensor, len });
-                Ok(self.graph.node("Gather", "words", &["word_table", "input_ids"], vec![]))
+                self.graph.constant(
+                    "word_table",
+                    DataType::Float,
+                    &[rows, columns],
+                    Fill::Copy { tensor, len },
+                );
+                Ok(self
+                    .graph
+                    .node("Gather", "words", &["word_table", "input_ids"], vec![]))
             }
         }
     }
@@ -60,7 +91,12 @@ impl EncoderGraph<'_> {
         let cast = vec![Attribute::int("to", DataType::Float as i64)];
         graph.node("Cast", "word_floats", &["word_row"], cast);
         graph.node("Reshape", "word_pieces", &["word_floats", &split], vec![]);
-        graph.node("Gather", "word_scale", &["word_scales", "input_ids"], vec![]); // (batch, sequence, blocks, 1)
+        graph.node(
+            "Gather",
+            "word_scale",
+            &["word_scales", "input_ids"],
+            vec![],
+        ); // (batch, sequence, blocks, 1)
         graph.node("Mul", "word_scaled", &["word_pieces", "word_scale"], vec![]);
         graph.node("Reshape", "words", &["word_scaled", &whole], vec![])
     }
@@ -70,28 +106,54 @@ impl EncoderGraph<'_> {
         let (rows, columns) = (self.spec.positions, self.spec.hidden);
         let tensor = self.spec.names.table(Table::Position);
         self.weights.expect(&tensor, rows * columns)?;
-        let fill = Fill::Copy { tensor, len: rows * columns };
-        self.graph.constant("position_table", DataType::Float, &[rows, columns], fill);
-        if self.spec.first_position == 0 { Ok(self.first_rows()) } else { Ok(self.rows_after_padding()) }
+        let fill = Fill::Copy {
+            tensor,
+            len: rows * columns,
+        };
+        self.graph
+            .constant("position_table", DataType::Float, &[rows, columns], fill);
+        if self.spec.first_position == 0 {
+            Ok(self.first_rows())
+        } else {
+            Ok(self.rows_after_padding())
+        }
     }
 
     /// BERT: the n-th token has position n.
     fn first_rows(&mut self) -> Value {
         let zero = self.graph.integers("zero", &[0]);
         let length = self.length();
-        let rows = self.graph.node("Slice", "position_rows", &["position_table", &zero, &length, &zero], vec![]);
-        self.graph.node("Unsqueeze", "positions", &[&rows, &zero], vec![])
+        let rows = self.graph.node(
+            "Slice",
+            "position_rows",
+            &["position_table", &zero, &length, &zero],
+            vec![],
+        );
+        self.graph
+            .node("Unsqueeze", "positions", &[&rows, &zero], vec![])
     }
 
     /// RoBERTa and MPNet: the n-th token that is not padding has position n + offset.
     fn rows_after_padding(&mut self) -> Value {
         let axis = self.graph.index("sequence_axis", 1);
-        let padding = self.graph.integers("padding_position", &[self.spec.first_position as i64 - 1]);
+        let padding = self
+            .graph
+            .integers("padding_position", &[self.spec.first_position as i64 - 1]);
         let graph = &mut self.graph;
         graph.node("CumSum", "count", &["attention_mask", &axis], vec![]);
-        graph.node("Mul", "count_unpadded", &["count", "attention_mask"], vec![]);
+        graph.node(
+            "Mul",
+            "count_unpadded",
+            &["count", "attention_mask"],
+            vec![],
+        );
         graph.node("Add", "position_ids", &["count_unpadded", &padding], vec![]);
-        graph.node("Gather", "positions", &["position_table", "position_ids"], vec![])
+        graph.node(
+            "Gather",
+            "positions",
+            &["position_table", "position_ids"],
+            vec![],
+        )
     }
 
     /// An embedder's tokens are all of type 0; a cross-encoder tells its two texts apart.
@@ -100,12 +162,26 @@ impl EncoderGraph<'_> {
         let tensor = self.spec.names.table(Table::TokenType);
         self.weights.expect(&tensor, rows * columns)?;
         if self.takes_token_types() {
-            let fill = Fill::Copy { tensor, len: rows * columns };
-            self.graph.constant("type_table", DataType::Float, &[rows, columns], fill);
-            return Ok(self.graph.node("Gather", "types", &["type_table", "token_type_ids"], vec![]));
+            let fill = Fill::Copy {
+                tensor,
+                len: rows * columns,
+            };
+            self.graph
+                .constant("type_table", DataType::Float, &[rows, columns], fill);
+            return Ok(self.graph.node(
+                "Gather",
+                "types",
+                &["type_table", "token_type_ids"],
+                vec![],
+            ));
         }
-        let fill = Fill::Copy { tensor, len: columns };
-        Ok(self.graph.constant("type_0", DataType::Float, &[columns], fill))
+        let fill = Fill::Copy {
+            tensor,
+            len: columns,
+        };
+        Ok(self
+            .graph
+            .constant("type_0", DataType::Float, &[columns], fill))
     }
 
     /// Whether the graph has the input `token_type_ids`.

@@ -38,8 +38,13 @@ pub(crate) fn export(
     path: &Path,
 ) -> Result<(), EmbedError> {
     spec.check(weights.path())?;
-    let mut builder =
-        EncoderGraph { graph: GraphBuilder::default(), weights, spec, precision, shared: HashSet::new() };
+    let mut builder = EncoderGraph {
+        graph: GraphBuilder::default(),
+        weights,
+        spec,
+        precision,
+        shared: HashSet::new(),
+    };
     builder.build()?;
     let (inputs, output) = (builder.inputs(), builder.output());
     let (graph, constants) = builder.graph.finish(inputs, vec![output]);
@@ -54,7 +59,9 @@ impl EncoderGraph<'_> {
             state = self.layer(layer, &state, &bias)?;
         }
         match self.spec.head {
-            Head::Hidden => self.graph.node("Identity", "last_hidden_state", &[&state], vec![]),
+            Head::Hidden => self
+                .graph
+                .node("Identity", "last_hidden_state", &[&state], vec![]),
             Head::Score(head) => self.score(head, &state)?,
         };
         Ok(())
@@ -64,12 +71,19 @@ impl EncoderGraph<'_> {
     fn layer(&mut self, layer: usize, source: &str, bias: &str) -> Result<Value, EmbedError> {
         let (hidden, feed_forward) = (self.spec.hidden, self.spec.feed_forward);
         let attended = self.attention(layer, source, bias)?;
-        let sum = self.graph.node("Add", &format!("{layer}_attended"), &[&attended, source], vec![]);
+        let sum = self.graph.node(
+            "Add",
+            &format!("{layer}_attended"),
+            &[&attended, source],
+            vec![],
+        );
         let middle = self.layer_layer_norm(layer, Part::AttentionNorm, &sum)?;
         let wide = self.layer_linear(layer, Part::Intermediate, (hidden, feed_forward), &middle)?;
         let wide = self.activation(&format!("{layer}_active"), &wide);
         let narrow = self.layer_linear(layer, Part::Output, (feed_forward, hidden), &wide)?;
-        let sum = self.graph.node("Add", &format!("{layer}_fed"), &[&narrow, &middle], vec![]);
+        let sum = self
+            .graph
+            .node("Add", &format!("{layer}_fed"), &[&narrow, &middle], vec![]);
         self.layer_layer_norm(layer, Part::OutputNorm, &sum)
     }
 
@@ -101,7 +115,8 @@ impl EncoderGraph<'_> {
     fn gelu_tanh(&mut self, name: &str, source: &str) -> Value {
         let (cubic, root, one, half, three) = (
             self.graph.float("gelu_cubic", 0.044_715),
-            self.graph.float("gelu_root", (2.0 / std::f32::consts::PI).sqrt()),
+            self.graph
+                .float("gelu_root", (2.0 / std::f32::consts::PI).sqrt()),
             self.graph.float("one_float", 1.0),
             self.graph.float("half", 0.5),
             self.graph.float("three", 3.0),
@@ -122,7 +137,12 @@ impl EncoderGraph<'_> {
     fn score(&mut self, head: ScoreHead, state: &str) -> Result<Value, EmbedError> {
         let hidden = self.spec.hidden;
         let first = self.graph.index("first_token", 0);
-        let token = self.graph.node("Gather", "first_state", &[state, &first], vec![Attribute::int("axis", 1)]);
+        let token = self.graph.node(
+            "Gather",
+            "first_state",
+            &[state, &first],
+            vec![Attribute::int("axis", 1)],
+        );
         let pooler = format!("{}pooler.dense", self.spec.names.prefix);
         let (dense, act, out) = match head {
             ScoreHead::Bert => (pooler.as_str(), "Tanh", "classifier"),
@@ -140,23 +160,39 @@ impl EncoderGraph<'_> {
             return "sequence_length".into();
         }
         let one = self.graph.integers("one", &[1]);
-        self.graph.node("Shape", "input_shape", &["input_ids"], vec![]);
-        self.graph.node("Gather", "sequence_length", &["input_shape", &one], vec![])
+        self.graph
+            .node("Shape", "input_shape", &["input_ids"], vec![]);
+        self.graph
+            .node("Gather", "sequence_length", &["input_shape", &one], vec![])
     }
 
     fn inputs(&self) -> Vec<ValueInfo> {
         let mut names = vec!["input_ids", "attention_mask"];
         names.extend(self.takes_token_types().then_some("token_type_ids"));
-        let dims = || vec![Extent::Param("batch".into()), Extent::Param("sequence".into())];
-        names.into_iter().map(|name| ValueInfo::tensor(name, DataType::Int64, dims())).collect()
+        let dims = || {
+            vec![
+                Extent::Param("batch".into()),
+                Extent::Param("sequence".into()),
+            ]
+        };
+        names
+            .into_iter()
+            .map(|name| ValueInfo::tensor(name, DataType::Int64, dims()))
+            .collect()
     }
 
     fn output(&self) -> ValueInfo {
         let batch = Extent::Param("batch".into());
         match self.spec.head {
-            Head::Score(_) => ValueInfo::tensor("logits", DataType::Float, vec![batch, Extent::Value(1)]),
+            Head::Score(_) => {
+                ValueInfo::tensor("logits", DataType::Float, vec![batch, Extent::Value(1)])
+            }
             Head::Hidden => {
-                let dims = vec![batch, Extent::Param("sequence".into()), Extent::Value(self.spec.hidden as i64)];
+                let dims = vec![
+                    batch,
+                    Extent::Param("sequence".into()),
+                    Extent::Value(self.spec.hidden as i64),
+                ];
                 ValueInfo::tensor("last_hidden_state", DataType::Float, dims)
             }
         }
@@ -166,5 +202,12 @@ impl EncoderGraph<'_> {
 /// A linear layer whose tensors are `BASE.weight` and `BASE.bias`.
 fn plain_linear<'n>(name: &'n str, base: &str, (inputs, outputs): (usize, usize)) -> Linear<'n> {
     let (weight, bias) = (format!("{base}.weight"), format!("{base}.bias"));
-    Linear { name, weight, bias, inputs, outputs, precision: Precision::Float32 }
+    Linear {
+        name,
+        weight,
+        bias,
+        inputs,
+        outputs,
+        precision: Precision::Float32,
+    }
 }

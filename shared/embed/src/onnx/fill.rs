@@ -14,13 +14,29 @@ pub(crate) enum Fill {
     /// The first `len` elements of a tensor, as float32.
     Copy { tensor: String, len: usize },
     /// A matrix (rows, columns) turned into (columns, rows), as float32.
-    Transposed { tensor: String, rows: usize, columns: usize },
+    Transposed {
+        tensor: String,
+        rows: usize,
+        columns: usize,
+    },
     /// The same in 8 bits: each of the `rows` divided by its scale.
-    TransposedInt8 { tensor: String, rows: usize, columns: usize },
+    TransposedInt8 {
+        tensor: String,
+        rows: usize,
+        columns: usize,
+    },
     /// The scale of each row: its largest absolute value / [`INT8_MAX`].
-    RowScales { tensor: String, rows: usize, columns: usize },
+    RowScales {
+        tensor: String,
+        rows: usize,
+        columns: usize,
+    },
     /// A matrix in 8 bits: each row divided by its scale.
-    RowsInt8 { tensor: String, rows: usize, columns: usize },
+    RowsInt8 {
+        tensor: String,
+        rows: usize,
+        columns: usize,
+    },
     /// The integers of a quantised tensor of `E5S1`.
     BlockValues { tensor: String, len: usize },
     /// Its scales.
@@ -40,31 +56,52 @@ impl Fill {
         match self {
             Self::Bytes(bytes) => sink(bytes),
             Self::Copy { tensor, len } => copy(weights, tensor, *len, sink),
-            Self::Transposed { tensor, rows, columns } => {
+            Self::Transposed {
+                tensor,
+                rows,
+                columns,
+            } => {
                 let matrix = weights.read(tensor, 0..rows * columns)?;
                 sink(&floats(transposed(&matrix, *rows, *columns)))
             }
-            Self::TransposedInt8 { tensor, rows, columns } => {
+            Self::TransposedInt8 {
+                tensor,
+                rows,
+                columns,
+            } => {
                 let mut matrix = weights.read(tensor, 0..rows * columns)?;
                 matrix.chunks_mut(*columns).for_each(divide_by_scale);
                 sink(&bytes_of(transposed(&matrix, *rows, *columns)))
             }
-            Self::RowScales { tensor, rows, columns } => {
-                by_rows(weights, tensor, *rows, *columns, &mut |piece| {
-                    sink(&floats(piece.chunks(*columns).map(scale_of)))
-                })
-            }
-            Self::RowsInt8 { tensor, rows, columns } => by_rows(weights, tensor, *rows, *columns, &mut |piece| {
+            Self::RowScales {
+                tensor,
+                rows,
+                columns,
+            } => by_rows(weights, tensor, *rows, *columns, &mut |piece| {
+                sink(&floats(piece.chunks(*columns).map(scale_of)))
+            }),
+            Self::RowsInt8 {
+                tensor,
+                rows,
+                columns,
+            } => by_rows(weights, tensor, *rows, *columns, &mut |piece| {
                 piece.chunks_mut(*columns).for_each(divide_by_scale);
                 sink(&bytes_of(piece.iter().copied()))
             }),
             Self::BlockValues { tensor, len } => {
-                let bytes_of = |values: Vec<i8>| values.into_iter().map(i8::cast_unsigned).collect::<Vec<_>>();
-                by_blocks(*len, |blocks| sink(&bytes_of(e5s1(weights)?.values(tensor, blocks)?)))
+                let bytes_of = |values: Vec<i8>| {
+                    values
+                        .into_iter()
+                        .map(i8::cast_unsigned)
+                        .collect::<Vec<_>>()
+                };
+                by_blocks(*len, |blocks| {
+                    sink(&bytes_of(e5s1(weights)?.values(tensor, blocks)?))
+                })
             }
-            Self::BlockScales { tensor, len } => {
-                by_blocks(*len, |blocks| sink(&floats(e5s1(weights)?.scales(tensor, blocks)?.into_iter())))
-            }
+            Self::BlockScales { tensor, len } => by_blocks(*len, |blocks| {
+                sink(&floats(e5s1(weights)?.scales(tensor, blocks)?.into_iter()))
+            }),
         }
     }
 
@@ -79,9 +116,18 @@ impl Fill {
     }
 }
 
-fn copy(weights: &Weights, tensor: &str, len: usize, sink: &mut Sink<'_>) -> Result<(), EmbedError> {
+fn copy(
+    weights: &Weights,
+    tensor: &str,
+    len: usize,
+    sink: &mut Sink<'_>,
+) -> Result<(), EmbedError> {
     for start in (0..len).step_by(PIECE) {
-        sink(&floats(weights.read(tensor, start..len.min(start + PIECE))?.into_iter()))?;
+        sink(&floats(
+            weights
+                .read(tensor, start..len.min(start + PIECE))?
+                .into_iter(),
+        ))?;
     }
     Ok(())
 }
@@ -107,24 +153,35 @@ fn by_blocks(
     mut sink: impl FnMut(std::ops::Range<usize>) -> Result<(), EmbedError>,
 ) -> Result<(), EmbedError> {
     let blocks = len / BLOCK;
-    (0..blocks).step_by(PIECE / BLOCK).try_for_each(|first| sink(first..blocks.min(first + PIECE / BLOCK)))
+    (0..blocks)
+        .step_by(PIECE / BLOCK)
+        .try_for_each(|first| sink(first..blocks.min(first + PIECE / BLOCK)))
 }
 
 fn e5s1(weights: &Weights) -> Result<&super::E5s1, EmbedError> {
     match weights {
         Weights::E5s1(file) => Ok(file),
-        Weights::SafeTensors(files) => Err(EmbedError::invalid(files.path(), "safetensors have no 4-bit blocks")),
+        Weights::SafeTensors(files) => Err(EmbedError::invalid(
+            files.path(),
+            "safetensors have no 4-bit blocks",
+        )),
     }
 }
 
 fn transposed(matrix: &[f32], rows: usize, columns: usize) -> impl Iterator<Item = f32> {
-    (0..columns).flat_map(move |column| (0..rows).filter_map(move |row| matrix.get(row * columns + column).copied()))
+    (0..columns).flat_map(move |column| {
+        (0..rows).filter_map(move |row| matrix.get(row * columns + column).copied())
+    })
 }
 
 /// What a row of weights is divided by to fit into 8 bits; 1 for a row of zeros.
 fn scale_of(row: &[f32]) -> f32 {
     let largest = row.iter().fold(0f32, |max, w| max.max(w.abs()));
-    if largest > 0.0 { largest / INT8_MAX } else { 1.0 }
+    if largest > 0.0 {
+        largest / INT8_MAX
+    } else {
+        1.0
+    }
 }
 
 fn divide_by_scale(row: &mut [f32]) {

@@ -62,7 +62,11 @@ impl Names {
     }
 
     pub(crate) fn embedding_norm(&self, kind: Kind) -> String {
-        let base = if self.family == Family::E5s1 { "emb.ln" } else { "embeddings.LayerNorm" };
+        let base = if self.family == Family::E5s1 {
+            "emb.ln"
+        } else {
+            "embeddings.LayerNorm"
+        };
         self.with_kind(base, kind)
     }
 

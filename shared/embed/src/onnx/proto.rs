@@ -70,15 +70,30 @@ pub(crate) struct Attribute {
 
 impl Attribute {
     pub(crate) fn float(name: &str, value: f32) -> Self {
-        Self { name: name.into(), f: value, kind: 1, ..Self::default() }
+        Self {
+            name: name.into(),
+            f: value,
+            kind: 1,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn int(name: &str, value: i64) -> Self {
-        Self { name: name.into(), i: value, kind: 2, ..Self::default() }
+        Self {
+            name: name.into(),
+            i: value,
+            kind: 2,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn ints(name: &str, values: &[i64]) -> Self {
-        Self { name: name.into(), ints: values.to_vec(), kind: 7, ..Self::default() }
+        Self {
+            name: name.into(),
+            ints: values.to_vec(),
+            kind: 7,
+            ..Self::default()
+        }
     }
 }
 
@@ -170,8 +185,21 @@ pub(crate) enum Extent {
 impl ValueInfo {
     /// A tensor of `kind` with `dims`.
     pub(crate) fn tensor(name: &str, kind: DataType, dims: Vec<Extent>) -> Self {
-        let dims = dims.into_iter().map(|extent| Dimension { extent: Some(extent) }).collect();
-        let tensor = TensorType { elem_type: kind as i32, shape: Some(Shape { dims }) };
-        Self { name: name.into(), value_type: Some(ValueType { tensor: Some(tensor) }) }
+        let dims = dims
+            .into_iter()
+            .map(|extent| Dimension {
+                extent: Some(extent),
+            })
+            .collect();
+        let tensor = TensorType {
+            elem_type: kind as i32,
+            shape: Some(Shape { dims }),
+        };
+        Self {
+            name: name.into(),
+            value_type: Some(ValueType {
+                tensor: Some(tensor),
+            }),
+        }
     }
 }

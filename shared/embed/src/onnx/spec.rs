@@ -56,16 +56,24 @@ impl EncoderSpec {
     /// `config` is `config.json`; an `E5S1` file needs none. `score` asks for a cross-encoder's head.
     pub(crate) fn read(weights: &Weights, config: &Path, score: bool) -> Result<Self, EmbedError> {
         match weights {
-            Weights::E5s1(_) if score => Err(EmbedError::invalid(weights.path(), "an E5S1 file is not a cross-encoder")),
+            Weights::E5s1(_) if score => Err(EmbedError::invalid(
+                weights.path(),
+                "an E5S1 file is not a cross-encoder",
+            )),
             Weights::E5s1(file) => Ok(Self::of_e5s1(file)),
-            Weights::SafeTensors(_) => Self::of_config(&EncoderConfig::read(config)?, weights, config, score),
+            Weights::SafeTensors(_) => {
+                Self::of_config(&EncoderConfig::read(config)?, weights, config, score)
+            }
         }
     }
 
     fn of_e5s1(file: &E5s1) -> Self {
         let header = &file.header;
         Self {
-            names: Names { family: Family::E5s1, prefix: String::new() },
+            names: Names {
+                family: Family::E5s1,
+                prefix: String::new(),
+            },
             vocabulary: header.vocabulary,
             hidden: header.hidden,
             layers: header.layers,
@@ -81,10 +89,22 @@ impl EncoderSpec {
         }
     }
 
-    fn of_config(config: &EncoderConfig, weights: &Weights, path: &Path, score: bool) -> Result<Self, EmbedError> {
+    fn of_config(
+        config: &EncoderConfig,
+        weights: &Weights,
+        path: &Path,
+        score: bool,
+    ) -> Result<Self, EmbedError> {
         let model = ModelType::of(config, path)?;
-        let names = Names { family: model.family, prefix: find_prefix(weights, model.prefix)? };
-        let rows = |table| weights.shape(&names.table(table)).and_then(|shape| shape.first().copied());
+        let names = Names {
+            family: model.family,
+            prefix: find_prefix(weights, model.prefix)?,
+        };
+        let rows = |table| {
+            weights
+                .shape(&names.table(table))
+                .and_then(|shape| shape.first().copied())
+        };
         Ok(Self {
             vocabulary: rows(Table::Word).unwrap_or(0),
             positions: rows(Table::Position).unwrap_or(0),
@@ -95,9 +115,18 @@ impl EncoderSpec {
             feed_forward: config.intermediate_size,
             epsilon: config.layer_norm_eps,
             activation: config.activation(path)?,
-            first_position: if model.counts_from_padding { config.pad_token_id.unwrap_or(1) + 1 } else { 0 },
-            relative_buckets: (model.family == Family::MpNet).then_some(config.relative_attention_num_buckets),
-            head: if score { Head::Score(model.score_head(config, path)?) } else { Head::Hidden },
+            first_position: if model.counts_from_padding {
+                config.pad_token_id.unwrap_or(1) + 1
+            } else {
+                0
+            },
+            relative_buckets: (model.family == Family::MpNet)
+                .then_some(config.relative_attention_num_buckets),
+            head: if score {
+                Head::Score(model.score_head(config, path)?)
+            } else {
+                Head::Hidden
+            },
             names,
         })
     }
@@ -109,15 +138,16 @@ impl EncoderSpec {
 
     /// Refuses sizes that no graph can be made of.
     pub(crate) fn check(&self, path: &Path) -> Result<(), EmbedError> {
-        let problem = if self.hidden == 0 || self.layers == 0 || self.heads == 0 || self.vocabulary == 0 {
-            "hidden size, layers, heads and vocabulary must be above 0"
-        } else if !self.hidden.is_multiple_of(self.heads) {
-            "the hidden size is not a multiple of the number of heads"
-        } else if self.max_tokens() == 0 {
-            "the position table is missing or empty"
-        } else {
-            return Ok(());
-        };
+        let problem =
+            if self.hidden == 0 || self.layers == 0 || self.heads == 0 || self.vocabulary == 0 {
+                "hidden size, layers, heads and vocabulary must be above 0"
+            } else if !self.hidden.is_multiple_of(self.heads) {
+                "the hidden size is not a multiple of the number of heads"
+            } else if self.max_tokens() == 0 {
+                "the position table is missing or empty"
+            } else {
+                return Ok(());
+            };
         Err(EmbedError::invalid(path, problem))
     }
 }
@@ -144,29 +174,46 @@ impl ModelType {
                 return Err(EmbedError::invalid(path, reason));
             }
         };
-        Ok(Self { family, prefix, counts_from_padding })
+        Ok(Self {
+            family,
+            prefix,
+            counts_from_padding,
+        })
     }
 
     fn score_head(&self, config: &EncoderConfig, path: &Path) -> Result<ScoreHead, EmbedError> {
         if config.labels() != 1 {
-            let reason = format!("a reranker gives one score, this model gives {}", config.labels());
+            let reason = format!(
+                "a reranker gives one score, this model gives {}",
+                config.labels()
+            );
             return Err(EmbedError::invalid(path, reason));
         }
         match (self.family, self.counts_from_padding) {
             (Family::Bert, false) => Ok(ScoreHead::Bert),
             (Family::Bert, true) => Ok(ScoreHead::Roberta),
             (Family::DistilBert, _) => Ok(ScoreHead::DistilBert),
-            (Family::MpNet | Family::E5s1, _) => Err(EmbedError::invalid(path, "no scoring head is known for this family")),
+            (Family::MpNet | Family::E5s1, _) => Err(EmbedError::invalid(
+                path,
+                "no scoring head is known for this family",
+            )),
         }
     }
 }
 
 /// The tensors of a bare encoder have no prefix, those of a model with a head have the family's.
 fn find_prefix(weights: &Weights, family: &str) -> Result<String, EmbedError> {
-    let has_words = |prefix: &&str| weights.shape(&format!("{prefix}embeddings.word_embeddings.weight")).is_some();
+    let has_words = |prefix: &&str| {
+        weights
+            .shape(&format!("{prefix}embeddings.word_embeddings.weight"))
+            .is_some()
+    };
     let known = ["", family, "bert.", "model.", "auto_model."];
     let Some(prefix) = known.into_iter().find(has_words) else {
-        return Err(EmbedError::invalid(weights.path(), "no tensor `embeddings.word_embeddings.weight` in it"));
+        return Err(EmbedError::invalid(
+            weights.path(),
+            "no tensor `embeddings.word_embeddings.weight` in it",
+        ));
     };
     Ok(prefix.into())
 }

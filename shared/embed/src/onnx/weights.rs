@@ -36,11 +36,16 @@ impl Weights {
     /// Names the tensor that is not there, or whose length is not `expected`.
     pub(crate) fn expect(&self, name: &str, expected: usize) -> Result<(), EmbedError> {
         let Some(shape) = self.shape(name) else {
-            return Err(EmbedError::invalid(self.path(), format!("tensor `{name}` is missing")));
+            return Err(EmbedError::invalid(
+                self.path(),
+                format!("tensor `{name}` is missing"),
+            ));
         };
         let actual: usize = shape.iter().product();
         if actual != expected {
-            let reason = format!("tensor `{name}` has {actual} elements, the configuration asks for {expected}");
+            let reason = format!(
+                "tensor `{name}` has {actual} elements, the configuration asks for {expected}"
+            );
             return Err(EmbedError::invalid(self.path(), reason));
         }
         Ok(())

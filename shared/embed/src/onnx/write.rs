@@ -41,7 +41,11 @@ impl Initializer {
     /// The message up to where the data begins.
     fn head(&self) -> Vec<u8> {
         let dims = self.dims.iter().map(|d| *d as i64).collect();
-        let tensor = Tensor { dims, data_type: self.data_type as i32, name: self.name.clone() };
+        let tensor = Tensor {
+            dims,
+            data_type: self.data_type as i32,
+            name: self.name.clone(),
+        };
         let mut head = tensor.encode_to_vec();
         put_length(RAW_DATA, self.raw_len(), &mut head);
         head
@@ -60,11 +64,19 @@ pub(crate) fn write_model(
 ) -> Result<(), EmbedError> {
     let heads: Vec<Vec<u8>> = constants.iter().map(Initializer::head).collect();
     let preamble = preamble(graph, constants, &heads, weights.path())?;
-    let mut out = Output { path, file: BufWriter::new(File::create(path).map_err(EmbedError::write(path))?), written: 0 };
+    let mut out = Output {
+        path,
+        file: BufWriter::new(File::create(path).map_err(EmbedError::write(path))?),
+        written: 0,
+    };
     out.put(&preamble)?;
     for (constant, head) in constants.iter().zip(&heads) {
         let mut key = Vec::new();
-        put_length(INITIALIZER, head.len() as u64 + constant.raw_len(), &mut key);
+        put_length(
+            INITIALIZER,
+            head.len() as u64 + constant.raw_len(),
+            &mut key,
+        );
         out.put(&key)?;
         out.put(head)?;
         out.put_data(constant, weights)?;
@@ -80,19 +92,27 @@ fn preamble(
     source: &Path,
 ) -> Result<Vec<u8>, EmbedError> {
     let nodes = graph.encode_to_vec();
-    let size = constants.iter().zip(heads).fold(nodes.len() as u64, |sum, (constant, head)| {
-        let tensor = head.len() as u64 + constant.raw_len();
-        sum + 1 + encoded_len_varint(tensor) as u64 + tensor
-    });
+    let size = constants
+        .iter()
+        .zip(heads)
+        .fold(nodes.len() as u64, |sum, (constant, head)| {
+            let tensor = head.len() as u64 + constant.raw_len();
+            sum + 1 + encoded_len_varint(tensor) as u64 + tensor
+        });
     if size >= MAX_BYTES {
-        let reason = format!("exported it would take {size} bytes, and ONNX holds 2 GiB; bring the model as ONNX");
+        let reason = format!(
+            "exported it would take {size} bytes, and ONNX holds 2 GiB; bring the model as ONNX"
+        );
         return Err(EmbedError::invalid(source, reason));
     }
     let model = Model {
         ir_version: IR_VERSION,
         producer_name: "lore".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
-        opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
+        opset_import: vec![OperatorSet {
+            domain: String::new(),
+            version: OPSET,
+        }],
     };
     let mut bytes = model.encode_to_vec();
     put_length(GRAPH, size, &mut bytes);
@@ -116,15 +136,23 @@ struct Output<'p> {
 impl Output<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), EmbedError> {
         self.written += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(EmbedError::write(self.path))
+        self.file
+            .write_all(bytes)
+            .map_err(EmbedError::write(self.path))
     }
 
     fn put_data(&mut self, constant: &Initializer, weights: &Weights) -> Result<(), EmbedError> {
         let before = self.written;
-        constant.fill.stream(weights, &mut |bytes| self.put(bytes))?;
+        constant
+            .fill
+            .stream(weights, &mut |bytes| self.put(bytes))?;
         let written = self.written - before;
         if written != constant.raw_len() {
-            let reason = format!("constant `{}` has {written} bytes instead of {}", constant.name, constant.raw_len());
+            let reason = format!(
+                "constant `{}` has {written} bytes instead of {}",
+                constant.name,
+                constant.raw_len()
+            );
             return Err(EmbedError::invalid(weights.path(), reason));
         }
         Ok(())
@@ -132,7 +160,10 @@ impl Output<'_> {
 
     fn finish(self) -> Result<(), EmbedError> {
         let failed = EmbedError::write(self.path);
-        let file = self.file.into_inner().map_err(|e| EmbedError::write(self.path)(e.into_error()))?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|e| EmbedError::write(self.path)(e.into_error()))?;
         file.sync_all().map_err(failed)
     }
 }

@@ -1,8 +1,11 @@
 //! Where models and the runtime lie.
 
-use lore_embed::{EmbedFiles, EmbedSettings};
+use lore_embed::{EmbedFiles, EmbedSettings, Embedder};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 /// The folder of models: `LORE_MODELS_DIR`, else the default one.
 pub fn models_dir() -> PathBuf {
@@ -19,7 +22,10 @@ fn default_models_dir() -> PathBuf {
 pub fn runtime() -> Option<PathBuf> {
     let path = models_dir().join("onnxruntime/libonnxruntime.so");
     if !path.is_file() {
-        eprintln!("SKIPPED: no ONNX Runtime at {}; run `lore models pull onnxruntime`", path.display());
+        eprintln!(
+            "SKIPPED: no ONNX Runtime at {}; run `lore models pull onnxruntime`",
+            path.display()
+        );
         return None;
     }
     Some(path)
@@ -29,19 +35,44 @@ pub fn runtime() -> Option<PathBuf> {
 pub fn real(name: &str) -> Option<EmbedSettings> {
     let dir = models_dir().join(name);
     if !dir.is_dir() {
-        eprintln!("SKIPPED: no {name} at {}; run `lore models pull {name}`", dir.display());
+        eprintln!(
+            "SKIPPED: no {name} at {}; run `lore models pull {name}`",
+            dir.display()
+        );
         return None;
     }
     let mut files = EmbedFiles::find(name, dir).unwrap();
-    files.export_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lore-embed").join(name);
+    files.export_dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("lore-embed")
+        .join(name);
     let mut settings = EmbedSettings::new(files, runtime()?);
     settings.threads = 2;
     Some(settings)
 }
 
+/// A real embedder, loaded once for all tests, or `None` with a loud word.
+pub fn loaded(name: &str) -> Option<MutexGuard<'static, Embedder>> {
+    static MINILM: OnceLock<Option<Mutex<Embedder>>> = OnceLock::new();
+    static E5: OnceLock<Option<Mutex<Embedder>>> = OnceLock::new();
+    let cell = if name == "all-minilm-l6-v2" {
+        &MINILM
+    } else {
+        &E5
+    };
+    let load = || real(name).map(|settings| Mutex::new(Embedder::load(&settings).unwrap()));
+    Some(
+        cell.get_or_init(load)
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner),
+    )
+}
+
 /// The folder of a tiny model: `tests/reference/tiny_models.py` made it.
 pub fn tiny_dir(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
 }
 
 /// The settings of a tiny model, exporting into `export_dir`, or `None` where there is no runtime.

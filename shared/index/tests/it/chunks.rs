@@ -3,6 +3,7 @@
 use lore_index::IndexedChunk;
 use lore_types::{Chunk, ChunkId, DocumentId, Scalar, Span, VersionId};
 use std::collections::BTreeMap;
+use std::io::Write;
 
 pub const DIMENSIONS: u32 = 8;
 
@@ -65,4 +66,19 @@ pub fn fields(metadata: serde_json::Value) -> Fields {
         .into_iter()
         .map(|(key, value)| (key, values(value)))
         .collect()
+}
+
+/// The address of a Qdrant server to test with. Without one it says on the terminal, past the harness that hides what a
+/// passing test prints, what was not tested.
+pub fn server_url(untested: &str) -> Option<String> {
+    let url = std::env::var("QDRANT_URL").ok();
+    if url.is_none() {
+        let mut terminal = std::io::stderr();
+        writeln!(
+            terminal,
+            "SKIPPED: {untested}: QDRANT_URL is not set (such as http://127.0.0.1:6334)"
+        )
+        .unwrap();
+    }
+    url
 }

@@ -1,13 +1,11 @@
+use crate::chunks::server_url;
 use crate::dense;
 use lore_index::{DenseIndex, IndexError, ServerDense, ServerSettings};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_conforms() {
-    let Ok(url) = std::env::var("QDRANT_URL") else {
-        eprintln!(
-            "SKIPPED: the dense suite did not run on a Qdrant server, because QDRANT_URL is not set (http://127.0.0.1:6334)"
-        );
+    let Some(url) = server_url("the dense suite on a Qdrant server") else {
         return;
     };
     let prefix = format!("lore_test_{}_", std::process::id());
