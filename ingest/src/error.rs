@@ -58,6 +58,19 @@ pub(crate) fn reason(code: &str, message: impl Into<String>, hint: Option<String
     ApiError { code: code.to_owned(), message: message.into(), hint, kind, ..ApiError::default() }
 }
 
+/// How a warning ends that says what a job waits for; such a warning goes when the waiting is over.
+const WAITING: &str = "; trying again";
+
+/// The warning that says what a job waits for.
+pub(crate) fn waiting(cause: &str) -> String {
+    format!("{cause}{WAITING}")
+}
+
+/// Whether a warning says what a job waits for.
+pub(crate) fn is_waiting(warning: &str) -> bool {
+    warning.ends_with(WAITING)
+}
+
 /// An error and its causes in one line: `a: b: c`.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

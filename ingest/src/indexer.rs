@@ -4,14 +4,14 @@
 //! that it is to undo, and a comparison sees no change in the middle.
 
 use crate::backoff::Backoff;
-use crate::error::{chain, reason};
+use crate::error::{chain, reason, waiting};
 use crate::prepared::Prepared;
 use crate::state::State;
 use crate::write::{Unwritten, index};
 use crate::{sweep, verify};
 use futures::FutureExt;
-use lore_types::IndexReport;
 use lore_http::ApiFailure;
+use lore_types::IndexReport;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -157,7 +157,7 @@ impl Indexer {
         tracing::warn!(error = chain(error), "versions cannot be indexed now; trying again");
         for one in batch {
             let mut warnings = one.warnings.clone();
-            warnings.push(format!("{}; trying again", chain(error)));
+            warnings.push(waiting(&chain(error)));
             if let Err(error) = self.state.warn(one.task.job.id, &warnings).await {
                 tracing::warn!(error = chain(&error), "a warning cannot be kept");
             }

@@ -1,7 +1,7 @@
 //! From a leased job to a prepared version: read the original, cut the text, embed the chunks.
 
 use crate::chunk::{ChunkSettings, Tokens, chunk};
-use crate::error::{Trouble, chain, reason};
+use crate::error::{Trouble, chain, is_waiting, reason};
 use crate::parse::{ParseError, ParseRequest, Parsed};
 use crate::prepared::Prepared;
 use crate::state::State;
@@ -82,7 +82,7 @@ async fn known(state: &State, task: &Task) -> Result<Option<Read>, Trouble> {
         title: version.title.clone(),
         format: version.format,
         language: version.language.clone(),
-        warnings: task.job.warnings.clone(),
+        warnings: task.job.warnings.iter().filter(|warning| !is_waiting(warning)).cloned().collect(),
     }))
 }
 

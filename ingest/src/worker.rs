@@ -1,12 +1,12 @@
 use crate::backoff::Backoff;
-use crate::error::{Trouble, chain, reason};
+use crate::error::{Trouble, chain, reason, waiting};
 use crate::indexer::Command;
 use crate::prepare::prepare;
 use crate::prepared::Prepared;
 use crate::state::State;
 use futures::FutureExt;
 use lore_catalog::Task;
-use lore_types::{ApiError, JobStage};
+use lore_types::JobStage;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ async fn endure(state: &State, task: &Task, trouble: Trouble, backoff: &mut Back
         }
         Trouble::Passing(error) if backoff.tries() < PATIENCE => {
             tracing::warn!(%job, code = error.code, "{}; trying again", error.message);
-            state.warn(job, &[passing(error)]).await
+            state.warn(job, &[waiting(&error.message)]).await
         }
         Trouble::Passing(error) | Trouble::Document(error) => state.fail(job, error).await,
     };
@@ -97,8 +97,4 @@ async fn endure(state: &State, task: &Task, trouble: Trouble, backoff: &mut Back
     }
     let again = matches!(trouble, Trouble::Passing(_)) && backoff.tries() < PATIENCE;
     again && state.pause(backoff.next()).await
-}
-
-fn passing(error: &ApiError) -> String {
-    format!("{}; trying again", error.message)
 }

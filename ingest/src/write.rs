@@ -53,9 +53,12 @@ pub(crate) async fn index(indexer: &mut Indexer, batch: &mut Vec<Prepared>) -> R
     let all: Vec<_> = batch.iter().map(Prepared::activation).collect();
     let active = state.catalog.activate(&state.lease, &all).await?;
     indexer.sweep().await;
-    let finished = state.catalog.finish(&state.lease, &active.iter().map(|one| one.job).collect::<Vec<_>>()).await?;
+    let own = jobs(&active);
+    let done = batch.iter().filter(|one| own.contains(&one.task.job.id));
+    let done: Vec<_> = done.map(|one| (one.task.job.id, one.warnings.as_slice())).collect();
+    let finished = state.catalog.finish(&state.lease, &done).await?;
     finished.iter().for_each(|job| state.feed.changed(*job));
-    count(batch, &active, began);
+    count(batch, &own, began);
     Ok(())
 }
 
@@ -94,8 +97,7 @@ async fn put(indexer: &mut Indexer, collection: &str, members: &[&Prepared]) -> 
     Ok(())
 }
 
-fn count(batch: &[Prepared], active: &[Activation], began: Instant) {
-    let active = jobs(active);
+fn count(batch: &[Prepared], active: &HashSet<JobId>, began: Instant) {
     for one in batch.iter().filter(|one| active.contains(&one.task.job.id)) {
         metrics::counter!(INGEST_DOCUMENTS, "outcome" => "indexed").increment(1);
         metrics::counter!(INGEST_CHUNKS).increment(one.chunks.len() as u64);

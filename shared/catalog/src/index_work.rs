@@ -1,6 +1,6 @@
 use crate::catalog::{commit, now, run};
 use crate::leases::is_own;
-use crate::{Catalog, CatalogError, Lease};
+use crate::{Catalog, CatalogError, Lease, row};
 use lore_types::{JobId, VersionId};
 use sqlx::SqliteConnection;
 
@@ -52,20 +52,20 @@ impl Catalog {
         Ok(active)
     }
 
-    /// Ends jobs with success. Gives back those that were still `lease`'s.
+    /// Ends jobs with success, each with the warnings that stay. Gives back those that were still `lease`'s.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn finish(&self, lease: &Lease, all: &[JobId]) -> Result<Vec<JobId>, CatalogError> {
+    pub async fn finish(&self, lease: &Lease, all: &[(JobId, &[String])]) -> Result<Vec<JobId>, CatalogError> {
         let mut transaction = self.write().await?;
         let mut finished = Vec::with_capacity(all.len());
-        for job in all {
+        for (job, warnings) in all {
             let finish = sqlx::query(
                 "UPDATE jobs SET status = 'succeeded', stage = 'finished', progress = 1, error = NULL, \
-                 lease_owner = NULL, lease_until = NULL, updated_at = $3 \
+                 warnings = $3, lease_owner = NULL, lease_until = NULL, updated_at = $4 \
                  WHERE id = $1 AND status = 'running' AND lease_owner = $2",
             );
-            let finish = finish.bind(job.to_string()).bind(&lease.owner).bind(now());
+            let finish = finish.bind(job.to_string()).bind(&lease.owner).bind(row::list(warnings)).bind(now());
             if run(&mut transaction, "finish a job", finish).await? > 0 {
                 finished.push(*job);
             }

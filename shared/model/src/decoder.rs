@@ -21,6 +21,7 @@ use crate::weights::{Matrix, Source};
 use candle_core::{Device, Tensor};
 use layer::Pass;
 use rotary::Rotary;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// A loaded base model. It never changes; cloning it copies handles, not weights.
@@ -137,6 +138,24 @@ impl Decoder {
 
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.layers.iter_mut().flat_map(|layer| &mut layer.linears).chain(std::iter::once(&mut self.head))
+    }
+
+    /// Identifies the weights: two decoders with the same fingerprint have, for all that matters, the same base model.
+    /// It covers the configuration and a sample of every matrix (its first and its middle row), in hexadecimal.
+    ///
+    /// # Errors
+    /// When memory cannot be had.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_vec(&self.settings).map_err(|error| ModelError::Invalid(error.to_string()))?);
+        for linear in self.linears() {
+            let (outputs, _) = linear.weight.dims()?;
+            let rows = linear.weight.rows(&[0, u32::try_from(outputs / 2).unwrap_or(0)])?;
+            let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
+            hash.update(linear.name.as_bytes());
+            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Bytes of all weights in memory.

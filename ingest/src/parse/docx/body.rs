@@ -84,7 +84,7 @@ impl Body {
         }
         let text = runs.text.trim().to_owned();
         if !text.is_empty() {
-            if runs.plain == 0 && title_line::is_like_heading(&text) {
+            if runs.bold > 0 && runs.plain == 0 && title_line::is_like_heading(&text) {
                 self.bold.insert(text.clone());
             }
             let block = self.shape(properties, style, text);

@@ -16,7 +16,8 @@ pub(crate) struct Runs<'a> {
     pub(crate) extras: Vec<String>,
     /// Whether the paragraph's style is bold.
     pub(crate) style_is_bold: bool,
-    /// Bytes of text that are not bold.
+    /// Bytes of text in bold runs, and in others.
+    pub(crate) bold: usize,
     pub(crate) plain: usize,
 }
 
@@ -71,8 +72,11 @@ impl<'a> Runs<'a> {
         let raised = properties.is_some_and(|own| own.value("w:vertAlign") == Some("superscript"));
         let start = self.text.len();
         self.read(run, styles);
-        if !self.is_bold(properties, styles) {
-            self.plain += self.text.get(start..).map_or(0, |text| text.trim().len());
+        let length = self.text.get(start..).map_or(0, |text| text.trim().len());
+        if self.is_bold(properties, styles) {
+            self.bold += length;
+        } else {
+            self.plain += length;
         }
         if raised {
             self.raise(start);

@@ -1,10 +1,11 @@
 //! Lines from glyphs, and the parts of a line that stand far apart.
 
+use super::beside::joined;
 use super::glyph::Glyph;
 use super::marker::is_marker;
 
 /// A gap of so many font sizes parts a line into cells.
-const CELL_GAP: f32 = 1.5;
+pub(crate) const CELL_GAP: f32 = 1.5;
 
 /// Characters without a space between them.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +210,14 @@ fn plain_hyphens(mut cells: Vec<Cell>) -> Vec<Cell> {
 
 /// The marker of an item, which often stands far before its text, in one cell with it.
 fn with_marker(mut cells: Vec<Cell>) -> Vec<Cell> {
-    let is_item = matches!(cells.as_slice(), [first, _] if is_marker(&first.text()));
+    // The number of a note stands before a long text, that of a row before a short one.
+    let is_note = |first: &str, text: &str| {
+        first.len() <= 3 && first.bytes().all(|byte| byte.is_ascii_digit()) && text.len() > 40
+    };
+    let is_item = matches!(
+        cells.as_slice(),
+        [first, text] if is_marker(&first.text()) || is_note(&first.text(), &text.text())
+    );
     if is_item && let Some(text) = cells.pop() {
         cells
             .iter_mut()
@@ -272,67 +280,6 @@ fn push(text: &mut String, c: char) {
         'ﬄ' => text.push_str("ffl"),
         'ﬅ' | 'ﬆ' => text.push_str("st"),
         _ => text.push(c),
-    }
-}
-
-/// Joins lines that stand beside each other: parts of one line that the page's content has apart.
-fn joined(lines: Vec<Line>) -> Vec<Line> {
-    let mut out: Vec<Line> = Vec::new();
-    for line in lines {
-        match out.last_mut().filter(|before| is_beside(before, &line)) {
-            Some(before) => join(before, line),
-            None => out.push(line),
-        }
-    }
-    out
-}
-
-fn is_beside(before: &Line, next: &Line) -> bool {
-    let apart =
-        next.x0() >= before.x1() - 0.3 * next.size || next.x1() <= before.x0() + 0.3 * next.size;
-    // Small raised and lowered letters of formulas reach further up or down.
-    let small = next.size < 0.85 * before.size && (next.x0() - before.x1()).abs() < before.size;
-    apart && before.level_with(next) > if small { 0.3 } else { 0.6 }
-}
-
-fn join(before: &mut Line, next: Line) {
-    let rtl = before
-        .cells
-        .iter()
-        .chain(&next.cells)
-        .any(|cell| cell.text().chars().any(is_right_to_left));
-    let near = next.x0() - before.x1();
-    let (size, y0, y1) = (next.size, next.y0, next.y1);
-    if (-0.3 * size..CELL_GAP * size).contains(&near) && !rtl {
-        let mut cells = next.cells.into_iter();
-        if let (Some(last), Some(first)) = (before.cells.last_mut(), cells.next()) {
-            let mut words = first.words.into_iter();
-            let glued = last.words.last_mut().filter(|_| near <= 0.15 * size);
-            if let Some((word, more)) = glued.and_then(|word| Some((word, words.next()?))) {
-                let raised = size < 0.85 * before.size && y0 > before.y0 + before.size * 0.15;
-                let is_digit = |c: char| c.is_ascii_digit();
-                if raised && word.text.ends_with(is_digit) && more.text.starts_with(is_digit) {
-                    word.text.push('^');
-                }
-                word.text.push_str(&more.text);
-                word.x1 = more.x1;
-            }
-            last.words.extend(words);
-        }
-        before.cells.extend(cells);
-    } else {
-        before.cells.extend(next.cells);
-        before.cells.sort_by(|a, b| {
-            if rtl {
-                b.x0().total_cmp(&a.x0())
-            } else {
-                a.x0().total_cmp(&b.x0())
-            }
-        });
-    }
-    if size > 0.85 * before.size {
-        before.y0 = before.y0.min(y0);
-        before.y1 = before.y1.max(y1);
     }
 }
 

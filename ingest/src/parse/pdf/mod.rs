@@ -1,5 +1,6 @@
 //! PDF → blocks, through PDFium: lines from glyphs, paragraphs and tables from lines, headings from sizes and bookmarks.
 
+mod beside;
 mod block;
 mod column;
 mod document;
@@ -8,6 +9,7 @@ mod furniture;
 mod glyph;
 mod heading;
 mod hyphen;
+mod indent;
 mod library;
 mod line;
 mod marker;

@@ -2,6 +2,7 @@
 
 use super::block::{Kind, Piece};
 use super::hyphen::Words;
+use super::indent::Indents;
 use super::line::{Line, is_right_to_left};
 use super::marker::marker;
 use super::table;
@@ -51,10 +52,11 @@ pub(crate) fn pieces(lines: &[Line], page: usize, words: &Words) -> Vec<Piece> {
 fn paragraphs(lines: &[Line], leading: f32, page: usize, words: &Words) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut open: Vec<&Line> = Vec::new();
+    let indents = Indents::of(lines);
     for line in lines {
         if open
             .last()
-            .is_some_and(|before| starts_anew(&open, before, line, leading))
+            .is_some_and(|before| starts_anew(&open, before, line, leading, indents))
         {
             pieces.extend(piece(&open, page, words));
             open.clear();
@@ -79,7 +81,7 @@ fn leading(lines: &[Line]) -> f32 {
 }
 
 /// Whether `line` starts a new piece after `open`, whose last line is `before`.
-fn starts_anew(open: &[&Line], before: &Line, line: &Line, leading: f32) -> bool {
+fn starts_anew(open: &[&Line], before: &Line, line: &Line, leading: f32, indents: Indents) -> bool {
     let size = before.size.max(line.size);
     let other_look = (before.size - line.size).abs() > 0.12 * size
         || before.bold != line.bold
@@ -97,7 +99,7 @@ fn starts_anew(open: &[&Line], before: &Line, line: &Line, leading: f32) -> bool
         || far
         || beside
         || marker(&line.text()).is_some() && is_new_item(open, before, line)
-        || is_indented(open, before, line)
+        || indents.starts_anew(open, before, line)
 }
 
 /// Whether a line in the next column starts anew: the one before is complete.
@@ -121,21 +123,6 @@ fn is_new_item(open: &[&Line], before: &Line, line: &Line) -> bool {
     starts_with_mark || in_list || ends_sentence(&before.text())
 }
 
-/// Whether the line is indented like the first of a paragraph.
-fn is_indented(open: &[&Line], before: &Line, line: &Line) -> bool {
-    let rtl = line.text().chars().any(is_right_to_left);
-    let indent = if rtl {
-        before.x1() - line.x1()
-    } else {
-        line.x0() - before.x0()
-    };
-    let is_item = open
-        .first()
-        .is_some_and(|first| marker(&first.text()).is_some());
-    let complete = ends_sentence(&before.text());
-    (0.8 * line.size..6.0 * line.size).contains(&indent) && !is_item && (open.len() > 1 || complete)
-}
-
 /// Whether a text ends as sentences do.
 pub(crate) fn ends_sentence(text: &str) -> bool {
     text.trim_end_matches(['"', '”', '’', ')', ']', '»', '」', '』'])
@@ -145,11 +132,15 @@ pub(crate) fn ends_sentence(text: &str) -> bool {
 /// One piece from its lines.
 fn piece(lines: &[&Line], page: usize, words: &Words) -> Option<Piece> {
     let first = lines.first()?;
+    // An entry of a table of contents repeats a heading, and is none.
+    let is_entry = lines
+        .iter()
+        .any(|line| line.text().contains("....") || line.text().contains(". . . ."));
     let piece = |kind| Piece {
         kind,
         page,
         size: first.size,
-        bold: first.bold,
+        bold: first.bold && !is_entry,
         lines: lines.len(),
     };
     if lines.len() > 1 && lines.iter().all(|line| line.mono) {

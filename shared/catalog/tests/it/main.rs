@@ -62,7 +62,7 @@ impl Fixture {
     async fn index_next(&self) -> Task {
         let (task, activation) = self.prepare().await;
         assert_eq!(self.catalog.activate(&self.lease, &[activation]).await.expect("flipped"), [activation]);
-        self.catalog.finish(&self.lease, &[activation.job]).await.expect("finished");
+        self.catalog.finish(&self.lease, &[(activation.job, &[])]).await.expect("finished");
         task
     }
 

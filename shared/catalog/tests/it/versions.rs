@@ -47,7 +47,7 @@ async fn a_delete_stops_a_running_job() {
     let (task, activation) = fixture.prepare().await;
     fixture.catalog.delete_document("docs", accepted.document_id).await.expect("deleted");
     assert!(fixture.catalog.activate(&fixture.lease, &[activation]).await.expect("asked").is_empty());
-    assert!(fixture.catalog.finish(&fixture.lease, &[task.job.id]).await.expect("asked").is_empty());
+    assert!(fixture.catalog.finish(&fixture.lease, &[(task.job.id, &[])]).await.expect("asked").is_empty());
     let (text, chunks) = parsed(&task);
     let (job, version) = (task.job.id, task.version.id);
     assert!(!fixture.catalog.store_parsed(&fixture.lease, job, version, &text, &chunks).await.expect("asked"));

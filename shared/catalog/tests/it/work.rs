@@ -46,7 +46,7 @@ async fn a_job_that_kills_its_process_is_given_up_and_never_holds_up_the_others(
         assert_eq!(taken.failed.is_empty(), crash < 3);
         if crash == 2 {
             fixture.catalog.claim(&fixture.lease).await.expect("claimed").expect("good again");
-            fixture.catalog.finish(&fixture.lease, &[good.job_id]).await.expect("finished");
+            fixture.catalog.finish(&fixture.lease, &[(good.job_id, &[])]).await.expect("finished");
         }
     }
     let job = fixture.catalog.job(poison.job_id).await.expect("the job");

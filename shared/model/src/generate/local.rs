@@ -117,6 +117,30 @@ impl LocalGenerator {
         self.shared.adapters.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
+    /// Makes an adapter usable under `name`, from a PEFT folder; requests in flight go on with what they began with.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`]; what was loaded under `name` before stays then. A name that is the base model's.
+    pub async fn load_adapter(&self, name: &str, folder: &Path) -> Result<()> {
+        if name == self.shared.name {
+            return Err(ModelError::Invalid(format!("`{name}` is the base model's name, so no adapter can have it")));
+        }
+        let (shared, folder, owned) = (Arc::clone(&self.shared), folder.to_owned(), name.to_owned());
+        let load = move || Adapter::load(&folder, &shared.decoder, &owned, &shared.name);
+        let adapter = tokio::task::spawn_blocking(load).await.map_err(|_| ModelError::Stopped)??;
+        self.write_adapters().insert(name.to_owned(), Arc::new(adapter));
+        Ok(())
+    }
+
+    /// Forgets an adapter; requests in flight keep it. Says whether it was there.
+    pub fn unload_adapter(&self, name: &str) -> bool {
+        self.write_adapters().remove(name).is_some()
+    }
+
+    fn write_adapters(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Adapter>>> {
+        self.shared.adapters.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn adapter(&self, name: Option<&str>) -> Result<Option<Arc<Adapter>>, GenerateError> {
         let Some(name) = name.filter(|name| *name != self.shared.name) else { return Ok(None) };
         let adapters = self.shared.adapters.read().unwrap_or_else(PoisonError::into_inner);

@@ -10,13 +10,16 @@ use std::path::Path;
 const PREFIX: &str = "base_model.model.";
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT has no place for: which base the adapter was trained on.
+const LORE: &str = "lore.json";
+const FINGERPRINT: &str = "base_fingerprint";
 
 impl Adapter {
     /// Reads a PEFT folder for a base model. `name` and `base` are for messages.
     ///
     /// # Errors
     /// Missing or damaged files; what Lore does not compute, by its key; [`ModelError::WrongBase`] with both names when
-    /// the shapes do not fit.
+    /// the shapes do not fit, or when `lore.json` beside it (which Lore writes and PEFT does not) names other weights.
     pub fn load(folder: &Path, decoder: &Decoder, name: &str, base: &str) -> Result<Self> {
         let config = LoraConfig::read(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
@@ -42,6 +45,12 @@ impl Adapter {
             }
             pairs.push(Some(pair));
         }
+        if let Some(trained_on) = fingerprint(&folder.join(LORE))? {
+            let loaded = decoder.fingerprint()?;
+            if trained_on != loaded {
+                return Err(wrong(format!("their weights differ: fingerprint {trained_on:.12}… against {loaded:.12}…")));
+            }
+        }
         match tensors.keys().next() {
             Some(module) => Err(wrong(format!("the base has no linear layer `{module}`"))),
             None if pairs.iter().all(Option::is_none) => Err(ModelError::damaged(&path, "it holds no tensors")),
@@ -63,9 +72,21 @@ impl Adapter {
             }
         }
         let config = format!("{:#}\n", self.config.to_peft_json());
+        let lore = serde_json::json!({ FINGERPRINT: decoder.fingerprint()? });
+        write_whole(&folder.join(LORE), format!("{lore:#}\n").as_bytes())?;
         write_whole(&folder.join(CONFIG), config.as_bytes())?;
         write_safetensors(&folder.join(WEIGHTS), &tensors)
     }
+}
+
+/// The fingerprint in `lore.json`, where that is there.
+fn fingerprint(path: &Path) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(ModelError::read(path))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| ModelError::damaged(path, error))?;
+    Ok(value[FINGERPRINT].as_str().map(str::to_owned))
 }
 
 #[derive(Default)]

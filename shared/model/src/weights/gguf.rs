@@ -55,6 +55,12 @@ impl GgufFile {
         &self.path
     }
 
+    /// Name, element type and number of elements of every tensor.
+    pub(crate) fn sizes(&self) -> Vec<(String, String, usize)> {
+        let size = |(name, info): (&String, &TensorInfo)| (name.clone(), format!("{:?}", info.ggml_dtype), info.shape.elem_count());
+        self.content.tensor_infos.iter().map(size).collect()
+    }
+
     pub(super) fn settings(&self) -> Result<Settings> {
         let mut settings = Settings::from_gguf(&self.content)?;
         if self.content.tensor_infos.contains_key("rope_freqs.weight") {

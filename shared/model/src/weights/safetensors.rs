@@ -54,7 +54,7 @@ impl SafetensorsFolder {
         Ok(self.files.load(&format!("{}{name}", self.prefix), device)?)
     }
 
-    /// Element type and number of elements of every tensor.
+    /// Name, element type and number of elements of every tensor.
     pub(crate) fn sizes(&self) -> Vec<(String, String, usize)> {
         let size = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
             (name, format!("{:?}", view.dtype()).to_uppercase(), view.shape().iter().product())

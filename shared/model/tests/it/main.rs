@@ -1,5 +1,11 @@
 //! Tests of the decoder against numbers from elsewhere, and of what it promises.
 
+mod batches;
 mod folders;
+mod formats;
+mod generation;
+mod llama_cpp;
 mod parity;
+mod prompts;
+mod refusals;
 mod training;
