@@ -72,7 +72,7 @@ async fn live(client: &Client, output: Output, request: &AskRequest) -> Result<(
             AskEvent::Token(text) => streamed.push(&text)?,
             AskEvent::Answer(answer) => {
                 streamed.erase()?;
-                print_answer(output, &answer, request.explain)?;
+                return print_answer(output, &answer, request.explain);
             }
         }
     }

@@ -97,7 +97,7 @@ async fn serve(context: &Context, config: &Config) -> Result<(Option<Server>, Cl
         ));
     }
     let metrics = telemetry::start(config)?;
-    let server = Server::start(config.clone(), Role::All, metrics, Show::Bars).await?;
+    let mut server = Server::start(config.clone(), Role::All, metrics, Show::Bars).await?;
     server.ready().await?;
     let client = Client::new(&ClientSettings {
         url: server.url().to_owned(),
