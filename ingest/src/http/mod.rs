@@ -21,6 +21,7 @@ use lore_http::{ApiFailure, ErrorCode};
 use lore_types::List;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -35,7 +36,7 @@ pub(crate) fn router(state: Arc<State>) -> OpenApiRouter {
     routes().layer(DefaultBodyLimit::max(limit)).with_state(state)
 }
 
-/// The description of all routes, without a running service.
+/// The OpenAPI of these routes, for which no service has to run.
 pub fn openapi() -> OpenApi {
     routes().into_openapi()
 }

@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
         all.extend(outside.into_iter().map(|relevance| (relevance, false)));
     }
     for across in [false, true] {
-        let some: Vec<_> = all.iter().filter(|(relevance, _)| relevance.across_languages == across).collect();
+        let some: Vec<&(Relevance, bool)> = all.iter().filter(|(relevance, _)| relevance.across_languages == across).collect();
         println!("fitted, across languages {across} ({} questions): bias, coverage, names missing, z = {:.2?}", some.len(), fit(&some));
     }
     Ok(())

@@ -1,8 +1,10 @@
 use crate::{EmbedError, EmbedTokenizer, embedder::TextKind, fastembed_files::write_ids};
 use std::collections::VecDeque;
 
-/// Padded tokens of one computation. Longer computations are not faster on a CPU, and a waiting query cannot interrupt one.
-const GROUP_TOKENS: usize = 1024;
+/// Padded tokens of one computation. More is slower, for the states no longer fit into the processor's caches: all-MiniLM-L6-v2 took
+/// 43 ms of CPU time for a passage of 128 tokens at 1024 tokens together, 52 at 2048, 64 at 8192. And a waiting query
+/// cannot interrupt a computation.
+pub(crate) const GROUP_TOKENS: usize = 1024;
 
 /// Vectors of some texts.
 #[derive(Clone, Debug, Default, PartialEq)]

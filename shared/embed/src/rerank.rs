@@ -1,6 +1,6 @@
 use crate::{
     EmbedError, EmbedSettings,
-    batch::group,
+    batch::{GROUP_TOKENS, group},
     fastembed_files::own_tokenizer,
     info::max_positions,
     prepare::{Purpose, prepare_as},
@@ -18,8 +18,6 @@ use std::sync::Arc;
 const DEFAULT_MAX_TOKENS: usize = 512;
 /// Special tokens of a pair, and some of its texts.
 const MIN_TOKENS: usize = 8;
-/// Padded tokens of one computation.
-const GROUP_TOKENS: usize = 1024;
 
 /// A cross-encoder: reads question and passage together and says how well the passage answers. On the calling thread.
 pub struct Reranker {

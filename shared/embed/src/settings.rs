@@ -75,14 +75,15 @@ pub enum Pooling {
     Cls,
 }
 
-/// The numbers of an exported model. See the crate's documentation for what was measured.
+/// The numbers of an exported model. The crate's documentation says what was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits: exact.
     #[default]
     Float32,
-    /// Weights in 8 bits, and products in 8 bits with inputs quantised as they come: a smaller, faster, slightly different model.
+    /// Weights in 8 bits and products in 8 bits, but for the second half of each feed-forward part; inputs are quantised as they
+    /// come, so that texts are computed one by one: a smaller, faster, slightly different model.
     Int8,
 }
 

@@ -76,33 +76,16 @@ fn is_within(before: &Line, next: &Line) -> bool {
     small && inside && words().all(|word| is_free(word.x0, word.x1))
 }
 
-/// Puts the words of `next` into the gaps of `before`; letters right behind a number belong to it.
+/// Puts the words of `next` into the gaps of `before`.
 fn insert(before: &mut Line, next: &Line) {
     for word in next.cells.iter().flat_map(|cell| &cell.words) {
-        let Some(cell) = before
+        if let Some(cell) = before
             .cells
             .iter_mut()
             .rev()
             .find(|cell| cell.x0() < word.x0)
-        else {
-            continue;
-        };
-        let place = cell
-            .words
-            .iter()
-            .take_while(|other| other.x0 < word.x0)
-            .count();
-        let ends_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
-        let is_ordinal = word.text.chars().all(char::is_alphabetic);
-        match place
-            .checked_sub(1)
-            .and_then(|place| cell.words.get_mut(place))
         {
-            Some(number) if is_ordinal && ends_number(&number.text) => {
-                number.text.push_str(&word.text);
-                number.x1 = number.x1.max(word.x1);
-            }
-            _ => cell.words.insert(place, word.clone()),
+            cell.place(word.clone());
         }
     }
 }

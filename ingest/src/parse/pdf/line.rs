@@ -31,6 +31,29 @@ impl Cell {
             .join(" ")
     }
 
+    /// Puts a word at its place; letters right behind a number, such as the `th` of 18th, belong to it.
+    pub(crate) fn place(&mut self, word: Word) {
+        let place = self
+            .words
+            .iter()
+            .take_while(|other| other.x0 < word.x0)
+            .count();
+        let is_ordinal = matches!(
+            word.text.as_str(),
+            "th" | "st" | "nd" | "rd" | "er" | "re" | "e" | "o" | "a" | "º" | "ª"
+        );
+        match place
+            .checked_sub(1)
+            .and_then(|place| self.words.get_mut(place))
+        {
+            Some(number) if is_ordinal && number.text.ends_with(|c: char| c.is_ascii_digit()) => {
+                number.text.push_str(&word.text);
+                number.x1 = number.x1.max(word.x1);
+            }
+            _ => self.words.insert(place, word),
+        }
+    }
+
     pub(crate) fn x0(&self) -> f32 {
         self.words
             .iter()
@@ -148,7 +171,7 @@ fn line(glyphs: &[Glyph]) -> Option<Line> {
     let own_size = |glyph: &&&Glyph| (glyph.size - size).abs() < size * 0.2;
     let ys = || visible.iter().filter(own_size);
     Some(Line {
-        cells: with_marker(plain_hyphens(cells(glyphs))),
+        cells: with_marker(in_order(plain_hyphens(cells(glyphs)), size)),
         y0: ys().map(|glyph| glyph.y0).fold(f32::INFINITY, f32::min),
         y1: ys().map(|glyph| glyph.y1).fold(f32::NEG_INFINITY, f32::max),
         size,
@@ -206,6 +229,35 @@ fn plain_hyphens(mut cells: Vec<Cell>) -> Vec<Cell> {
         .into_iter()
         .for_each(|word| word.text = word.text.replace('\u{2}', "-"));
     cells
+}
+
+/// The cells in the order of their places, where some were drawn after what stands right of them.
+fn in_order(cells: Vec<Cell>, size: f32) -> Vec<Cell> {
+    let mut words: Vec<&Word> = cells.iter().flat_map(|cell| &cell.words).collect();
+    let rtl = words
+        .iter()
+        .any(|word| word.text.chars().any(is_right_to_left));
+    let goes_back =
+        |pair: &[&Word]| matches!(pair, [before, next] if next.x0 < before.x0 - 0.5 * size);
+    if rtl || !words.windows(2).any(goes_back) {
+        return cells;
+    }
+    words.sort_by(|a, b| a.x0.total_cmp(&b.x0));
+    let mut sorted: Vec<Cell> = Vec::new();
+    for word in words {
+        let end = sorted.last().map(Cell::x1);
+        match sorted
+            .last_mut()
+            .zip(end)
+            .filter(|(_, end)| word.x0 - end < CELL_GAP * size)
+        {
+            Some((cell, _)) => cell.place(word.clone()),
+            None => sorted.push(Cell {
+                words: vec![word.clone()],
+            }),
+        }
+    }
+    sorted
 }
 
 /// The marker of an item, which often stands far before its text, in one cell with it.

@@ -10,8 +10,6 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 /// Rows of a prompt that are computed at once; in between, answers that are being written get their next token.
 const CHUNK: usize = 512;
-/// From this many rows on, dequantising once is faster than multiplying in integers (measured on AVX2).
-const FLOAT_FROM_ROWS: usize = 16;
 
 /// The thread that owns a model: it takes jobs, computes prompts piece by piece, and decodes all answers together.
 pub(super) struct Engine {
@@ -66,13 +64,15 @@ impl Engine {
     }
 
     /// Computes the next piece of the first prompt that is not finished.
+    ///
+    /// Prompts are computed in float32 however few rows are left, and answers in integers however many run together, so
+    /// that an answer depends neither on what was cached nor on who else is being answered.
     fn prefill(&mut self) {
         let Some(running) = self.running.iter_mut().find(|running| running.next.is_none() && !running.finished) else { return };
         let piece: Vec<u32> = running.left().iter().copied().take(CHUNK).collect();
         let last = piece.len() == running.left().len();
-        let products = if piece.len() < FLOAT_FROM_ROWS { Products::Integers } else { Products::Float };
         let segment = Segment { tokens: &piece, cache: &mut running.cache, adapter: running.job.adapter.as_deref() };
-        match forward(&self.decoder, &mut [segment], products) {
+        match forward(&self.decoder, &mut [segment], Products::Float) {
             Ok(logits) if last => running.advance(logits.first().map_or(&[], Vec::as_slice), &self.tokenizer, self.decoder.context_length()),
             Ok(_) => {}
             Err(error) => running.fail(error.to_string()),

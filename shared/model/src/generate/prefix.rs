@@ -4,7 +4,7 @@ use crate::lora::Adapter;
 use std::sync::Arc;
 
 /// Tokens that may be lost when a cache is taken over rather than copied.
-const LOSS: usize = 64;
+const LOSS: usize = 8;
 /// Bytes that idle caches hold at most, apart from the latest one.
 const IDLE_BYTES: usize = 256 << 20;
 

@@ -51,7 +51,7 @@ fn sequences_decoded_together_get_what_they_get_alone() {
             let (alone, own) = run(&decoder, &prompts[index..=index], &adapters[index..=index]);
             for (step, (together, alone)) in together.iter().zip(&alone).enumerate() {
                 let off = distance(&together.narrow(0, index, 1).expect("a row"), alone);
-                assert!(off < 1e-5, "sequence {index}, step {step}: logits differ by {off}");
+                assert!(off < 1e-4, "sequence {index}, step {step}: logits differ by {off}");
                 assert_eq!(tokens[step][index], own[step][0]);
             }
         }

@@ -8,4 +8,5 @@ mod llama_cpp;
 mod parity;
 mod prompts;
 mod refusals;
+mod tiny;
 mod training;
