@@ -11,7 +11,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum IngestError {
     /// Another process ingests into the same folder.
-    #[error("another lore process ingests into `{data_dir}`; stop it, or choose another `storage.data_dir`")]
+    #[error(
+        "another lore process ingests into `{data_dir}`; stop it, or choose another `storage.data_dir`"
+    )]
     Locked {
         /// The data folder.
         data_dir: PathBuf,
@@ -55,7 +57,13 @@ impl From<CatalogError> for Trouble {
 /// An error of a job.
 pub(crate) fn reason(code: &str, message: impl Into<String>, hint: Option<String>) -> ApiError {
     let kind = "server_error".to_owned();
-    ApiError { code: code.to_owned(), message: message.into(), hint, kind, ..ApiError::default() }
+    ApiError {
+        code: code.to_owned(),
+        message: message.into(),
+        hint,
+        kind,
+        ..ApiError::default()
+    }
 }
 
 /// How a warning ends that says what a job waits for; such a warning goes when the waiting is over.
@@ -90,7 +98,9 @@ pub(crate) fn refused(error: CatalogError) -> ApiFailure {
         CatalogError::NoDocument { .. } => ErrorCode::DocumentNotFound,
         CatalogError::NoJob(_) => ErrorCode::JobNotFound,
         CatalogError::NoSuchPage(_) => ErrorCode::InvalidRequest,
-        CatalogError::CollectionExists(_) | CatalogError::CollectionRemoving(_) => ErrorCode::Conflict,
+        CatalogError::CollectionExists(_) | CatalogError::CollectionRemoving(_) => {
+            ErrorCode::Conflict
+        }
         CatalogError::QueueFull { .. } => ErrorCode::QueueFull,
         CatalogError::File { .. } => return storage(&error),
         CatalogError::Open { .. }
@@ -103,22 +113,31 @@ pub(crate) fn refused(error: CatalogError) -> ApiFailure {
         CatalogError::NoCollection(_) => failure.hint("`GET /v1/collections` lists what there is"),
         CatalogError::NoSuchPage(_) => failure.param("after"),
         CatalogError::CollectionRemoving(_) => failure.hint("try again in a moment").retry_after(2),
-        CatalogError::QueueFull { .. } => failure.hint("wait until some jobs have ended").retry_after(5),
+        CatalogError::QueueFull { .. } => failure
+            .hint("wait until some jobs have ended")
+            .retry_after(5),
         _ => failure,
     }
 }
 
 fn storage(error: &CatalogError) -> ApiFailure {
-    ApiFailure::new(ErrorCode::StorageFailed, "the upload cannot be kept on disk")
-        .hint("look at the free space and the rights of the data folder; the server's log has the cause")
-        .cause(error)
+    ApiFailure::new(
+        ErrorCode::StorageFailed,
+        "the upload cannot be kept on disk",
+    )
+    .hint(
+        "look at the free space and the rights of the data folder; the server's log has the cause",
+    )
+    .cause(error)
 }
 
 /// What a client is told when an embedder cannot be used.
 pub(crate) fn no_embedder(name: &str, error: &EmbedError) -> ApiFailure {
     if error.is_missing_model() {
         return ApiFailure::new(ErrorCode::ModelNotInstalled, chain(error))
-            .hint(format!("run `lore models pull {name}`; `lore models list` names all"))
+            .hint(format!(
+                "run `lore models pull {name}`; `lore models list` names all"
+            ))
             .param("embedder")
             .cause(error);
     }

@@ -38,7 +38,11 @@ pub(crate) enum Command {
     /// Remove what was deleted.
     Sweep(oneshot::Sender<()>),
     /// Compare, and repair where the truth value says so.
-    Verify(Option<String>, bool, oneshot::Sender<Result<IndexReport, ApiFailure>>),
+    Verify(
+        Option<String>,
+        bool,
+        oneshot::Sender<Result<IndexReport, ApiFailure>>,
+    ),
     /// End once everything before it is done.
     Stop,
 }
@@ -54,7 +58,11 @@ pub(crate) struct Indexer {
 
 impl Indexer {
     pub(crate) fn new(state: Arc<State>) -> Self {
-        Self { state, made: HashSet::new(), written: HashMap::new() }
+        Self {
+            state,
+            made: HashSet::new(),
+            written: HashMap::new(),
+        }
     }
 
     /// Works until it is told to stop.
@@ -64,7 +72,9 @@ impl Indexer {
         loop {
             let command = match next.take() {
                 Some(command) => Some(command),
-                None => tokio::time::timeout(IDLE, commands.recv()).await.unwrap_or_else(|_| Some(Command::idle())),
+                None => tokio::time::timeout(IDLE, commands.recv())
+                    .await
+                    .unwrap_or_else(|_| Some(Command::idle())),
             };
             match command {
                 Some(Command::Index(first)) => {
@@ -82,7 +92,11 @@ impl Indexer {
         match command {
             Command::Create(collection, dimensions, done) => {
                 if let Err(error) = self.make(&collection, dimensions).await {
-                    tracing::warn!(collection, error = chain(&error), "the indexes make the collection at its first document");
+                    tracing::warn!(
+                        collection,
+                        error = chain(&error),
+                        "the indexes make the collection at its first document"
+                    );
                 }
                 let _ = done.send(());
             }
@@ -102,7 +116,10 @@ impl Indexer {
     /// Removes what was deleted; what cannot be removed now is tried again later.
     pub(crate) async fn sweep(&mut self) {
         if let Err(error) = sweep::sweep(self).await {
-            tracing::warn!(error = chain(&error), "what was deleted cannot leave the indexes yet; trying again");
+            tracing::warn!(
+                error = chain(&error),
+                "what was deleted cannot leave the indexes yet; trying again"
+            );
         }
     }
 
@@ -113,7 +130,12 @@ impl Indexer {
         }
         for (collection, chunks) in std::mem::take(&mut self.written) {
             if let Err(error) = self.state.dense.optimize(&collection).await {
-                tracing::warn!(collection, chunks, error = chain(&error), "a collection cannot be optimised");
+                tracing::warn!(
+                    collection,
+                    chunks,
+                    error = chain(&error),
+                    "a collection cannot be optimised"
+                );
             }
         }
     }
@@ -121,7 +143,11 @@ impl Indexer {
     /// Indexes a batch; a panic is its documents' failure and not the indexer's end.
     async fn guarded(&mut self, batch: Vec<Prepared>) {
         let jobs: Vec<_> = batch.iter().map(|one| one.task.job.id).collect();
-        if AssertUnwindSafe(self.index_all(batch)).catch_unwind().await.is_ok() {
+        if AssertUnwindSafe(self.index_all(batch))
+            .catch_unwind()
+            .await
+            .is_ok()
+        {
             return;
         }
         for job in jobs {
@@ -154,7 +180,10 @@ impl Indexer {
 
     /// Tells the jobs of a batch what they wait for.
     async fn say(&self, batch: &[Prepared], error: &Unwritten) {
-        tracing::warn!(error = chain(error), "versions cannot be indexed now; trying again");
+        tracing::warn!(
+            error = chain(error),
+            "versions cannot be indexed now; trying again"
+        );
         for one in batch {
             let mut warnings = one.warnings.clone();
             warnings.push(waiting(&chain(error)));
@@ -183,7 +212,10 @@ impl Command {
 }
 
 /// Takes as many prepared versions as are there and share one commit, and the other command that ended the row.
-fn gather(first: Prepared, commands: &mut mpsc::Receiver<Command>) -> (Vec<Prepared>, Option<Command>) {
+fn gather(
+    first: Prepared,
+    commands: &mut mpsc::Receiver<Command>,
+) -> (Vec<Prepared>, Option<Command>) {
     let mut chunks = first.chunks.len();
     let mut batch = vec![first];
     while batch.len() < BATCH && chunks < BATCH_CHUNKS {

@@ -29,10 +29,18 @@ struct Read {
 /// Prepares a version; `None` where the job is no longer ours.
 pub(crate) async fn prepare(state: &State, task: &Task) -> Result<Option<Prepared>, Trouble> {
     let pool = embedder(state, &task.version).await?;
-    let read = if task.version.parsed { known(state, task).await? } else { read(state, task, &pool).await? };
-    let Some(mut read) = read else { return Ok(None) };
+    let read = if task.version.parsed {
+        known(state, task).await?
+    } else {
+        read(state, task, &pool).await?
+    };
+    let Some(mut read) = read else {
+        return Ok(None);
+    };
     let began = Instant::now();
-    let Some(vectors) = embed(state, task, &pool, &mut read).await? else { return Ok(None) };
+    let Some(vectors) = embed(state, task, &pool, &mut read).await? else {
+        return Ok(None);
+    };
     took("embedding", began);
     let fields = document_fields(
         &task.version.metadata,
@@ -42,13 +50,26 @@ pub(crate) async fn prepare(state: &State, task: &Task) -> Result<Option<Prepare
         read.language.as_deref(),
     );
     let title = read.title.unwrap_or_default();
-    let indexed = |chunk| IndexedChunk { chunk, title: title.clone(), fields: fields.clone() };
+    let indexed = |chunk| IndexedChunk {
+        chunk,
+        title: title.clone(),
+        fields: fields.clone(),
+    };
     let chunks = read.chunks.into_iter().map(indexed).collect();
-    Ok(Some(Prepared { task: task.clone(), chunks, vectors, warnings: read.warnings }))
+    Ok(Some(Prepared {
+        task: task.clone(),
+        chunks,
+        vectors,
+        warnings: read.warnings,
+    }))
 }
 
 async fn embedder(state: &State, version: &StoredVersion) -> Result<EmbedPool, Trouble> {
-    let pool = state.embedders.get(&version.embedder).await.map_err(|error| unusable(&version.embedder, &error))?;
+    let pool = state
+        .embedders
+        .get(&version.embedder)
+        .await
+        .map_err(|error| unusable(&version.embedder, &error))?;
     if pool.info().dimensions == version.dimensions as usize {
         return Ok(pool);
     }
@@ -59,8 +80,13 @@ async fn embedder(state: &State, version: &StoredVersion) -> Result<EmbedPool, T
         version.embedder,
         pool.info().dimensions
     );
-    let hint = "put the model back that the collection was made with, or make a new collection".to_owned();
-    Err(Trouble::Document(reason("embedding_failed", message, Some(hint))))
+    let hint =
+        "put the model back that the collection was made with, or make a new collection".to_owned();
+    Err(Trouble::Document(reason(
+        "embedding_failed",
+        message,
+        Some(hint),
+    )))
 }
 
 fn unusable(name: &str, error: &EmbedError) -> Trouble {
@@ -73,7 +99,10 @@ fn unusable(name: &str, error: &EmbedError) -> Trouble {
 
 /// The chunks that an earlier attempt left in the catalog.
 async fn known(state: &State, task: &Task) -> Result<Option<Read>, Trouble> {
-    if !state.advance(task.job.id, JobStage::Embedding, EMBEDDING.0).await? {
+    if !state
+        .advance(task.job.id, JobStage::Embedding, EMBEDDING.0)
+        .await?
+    {
         return Ok(None);
     }
     let version = &task.version;
@@ -82,17 +111,31 @@ async fn known(state: &State, task: &Task) -> Result<Option<Read>, Trouble> {
         title: version.title.clone(),
         format: version.format,
         language: version.language.clone(),
-        warnings: task.job.warnings.iter().filter(|warning| !is_waiting(warning)).cloned().collect(),
+        warnings: task
+            .job
+            .warnings
+            .iter()
+            .filter(|warning| !is_waiting(warning))
+            .cloned()
+            .collect(),
     }))
 }
 
 async fn read(state: &State, task: &Task, pool: &EmbedPool) -> Result<Option<Read>, Trouble> {
     state.feed.changed(task.job.id);
     let began = Instant::now();
-    let parsed = state.parser.parse(&request(state, &task.version)).await.map_err(unreadable)?;
+    let parsed = state
+        .parser
+        .parse(&request(state, &task.version))
+        .await
+        .map_err(unreadable)?;
     took("parsing", began);
     // Worth a write only where somebody may be watching by now.
-    if began.elapsed() >= PROGRESS_EVERY && !state.advance(task.job.id, JobStage::Chunking, EMBEDDING.0 / 2.0).await? {
+    if began.elapsed() >= PROGRESS_EVERY
+        && !state
+            .advance(task.job.id, JobStage::Chunking, EMBEDDING.0 / 2.0)
+            .await?
+    {
         return Ok(None);
     }
     let began = Instant::now();
@@ -105,13 +148,20 @@ fn request(state: &State, version: &StoredVersion) -> ParseRequest {
     ParseRequest {
         path: state.originals.path(&version.content_hash),
         name: version.name.clone(),
-        declared_type: version.declared.clone().or_else(|| version.media_type.clone()),
+        declared_type: version
+            .declared
+            .clone()
+            .or_else(|| version.media_type.clone()),
     }
 }
 
 fn unreadable(error: ParseError) -> Trouble {
     let failure = reason(error.code(), error.to_string(), error.hint());
-    if error.is_transient() { Trouble::Passing(failure) } else { Trouble::Document(failure) }
+    if error.is_transient() {
+        Trouble::Passing(failure)
+    } else {
+        Trouble::Document(failure)
+    }
 }
 
 /// The embedder's tokens as the chunker counts them.
@@ -147,12 +197,19 @@ async fn cut(
         (parsed, drafts)
     };
     let (parsed, drafts) = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Trouble::Document(reason("chunking_failed", format!("cutting the text failed: {error}"), None))
+        Trouble::Document(reason(
+            "chunking_failed",
+            format!("cutting the text failed: {error}"),
+            None,
+        ))
     })?;
     let mut chunks = Vec::with_capacity(drafts.len());
     for (draft, ordinal) in drafts.into_iter().zip(0..) {
         let Some(text) = draft.span.of(&parsed.text) else {
-            let message = format!("chunk {ordinal} covers bytes {:?} that the text does not have", draft.span.range());
+            let message = format!(
+                "chunk {ordinal} covers bytes {:?} that the text does not have",
+                draft.span.range()
+            );
             return Err(Trouble::Document(reason("chunking_failed", message, None)));
         };
         chunks.push(Chunk {
@@ -169,12 +226,21 @@ async fn cut(
     }
     if chunks.is_empty() {
         let hint = "send a file that holds text".to_owned();
-        return Err(Trouble::Document(reason("no_chunks", "the document holds nothing to index", Some(hint))));
+        return Err(Trouble::Document(reason(
+            "no_chunks",
+            "the document holds nothing to index",
+            Some(hint),
+        )));
     }
     Ok((parsed, chunks))
 }
 
-async fn keep(state: &State, task: &Task, parsed: Parsed, chunks: Vec<Chunk>) -> Result<Option<Read>, Trouble> {
+async fn keep(
+    state: &State,
+    task: &Task,
+    parsed: Parsed,
+    chunks: Vec<Chunk>,
+) -> Result<Option<Read>, Trouble> {
     let pages = u32::try_from(parsed.pages.len()).unwrap_or(u32::MAX);
     let stored = ParsedVersion {
         text: parsed.text,
@@ -185,7 +251,11 @@ async fn keep(state: &State, task: &Task, parsed: Parsed, chunks: Vec<Chunk>) ->
         warnings: parsed.warnings,
     };
     let (job, version) = (task.job.id, task.version.id);
-    if !state.catalog.store_parsed(&state.lease, job, version, &stored, &chunks).await? {
+    if !state
+        .catalog
+        .store_parsed(&state.lease, job, version, &stored, &chunks)
+        .await?
+    {
         return Ok(None);
     }
     state.feed.changed(job);
@@ -211,7 +281,10 @@ async fn embed(
         if written.elapsed() >= PROGRESS_EVERY {
             let share = vectors.len() as f32 / read.chunks.len() as f32;
             let share = EMBEDDING.0 + share * (EMBEDDING.1 - EMBEDDING.0);
-            if !state.advance(task.job.id, JobStage::Embedding, share).await? {
+            if !state
+                .advance(task.job.id, JobStage::Embedding, share)
+                .await?
+            {
                 return Ok(None);
             }
             written = Instant::now();
@@ -233,21 +306,34 @@ async fn embed_batch(
             Ok(embeddings) => {
                 for index in embeddings.truncated {
                     let ordinal = batch.get(index).map_or(0, |chunk| chunk.ordinal);
-                    warnings.push(format!("chunk {ordinal} is longer than the embedder reads; its end has no vector"));
+                    warnings.push(format!(
+                        "chunk {ordinal} is longer than the embedder reads; its end has no vector"
+                    ));
                 }
                 return Ok(embeddings.vectors);
             }
             // A chunk of signs that the model does not know is found by its document's name at least.
-            Err(EmbedError::NoVector { index, .. }) if texts.get(index).is_some_and(|text| *text != version.name) => {
+            Err(EmbedError::NoVector { index, .. })
+                if texts.get(index).is_some_and(|text| *text != version.name) =>
+            {
                 let ordinal = batch.get(index).map_or(0, |chunk| chunk.ordinal);
-                warnings.push(format!("the embedder knows no sign of chunk {ordinal}; its vector is that of the name"));
+                warnings.push(format!(
+                    "the embedder knows no sign of chunk {ordinal}; its vector is that of the name"
+                ));
                 version.name.clone_into(&mut texts[index]);
             }
-            Err(error) => return Err(Trouble::Passing(reason("embedding_failed", chain(&error), None))),
+            Err(error) => {
+                return Err(Trouble::Passing(reason(
+                    "embedding_failed",
+                    chain(&error),
+                    None,
+                )));
+            }
         }
     }
 }
 
 fn took(stage: &'static str, began: Instant) {
-    metrics::histogram!(INGEST_STAGE_SECONDS, "stage" => stage).record(began.elapsed().as_secs_f64());
+    metrics::histogram!(INGEST_STAGE_SECONDS, "stage" => stage)
+        .record(began.elapsed().as_secs_f64());
 }

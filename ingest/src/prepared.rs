@@ -13,7 +13,10 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn activation(&self) -> Activation {
-        Activation { job: self.task.job.id, version: self.task.version.id }
+        Activation {
+            job: self.task.job.id,
+            version: self.task.version.id,
+        }
     }
 
     pub(crate) fn collection(&self) -> &str {

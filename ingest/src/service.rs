@@ -62,7 +62,10 @@ impl IngestService {
         let originals = Originals::open(parts.data_dir.join("files")).await?;
         let (sender, commands) = mpsc::channel(QUEUE);
         let state = Arc::new(State {
-            lease: Lease { owner: owner(), length: parts.settings.lease },
+            lease: Lease {
+                owner: owner(),
+                length: parts.settings.lease,
+            },
             catalog: parts.catalog,
             originals,
             dense: parts.dense,
@@ -82,7 +85,13 @@ impl IngestService {
         }
         let indexer = tokio::spawn(Indexer::new(state.clone()).run(commands));
         let heartbeat = tokio::spawn(heartbeat(state.clone()));
-        Ok(Self { state, workers, indexer, heartbeat, _lock: lock })
+        Ok(Self {
+            state,
+            workers,
+            indexer,
+            heartbeat,
+            _lock: lock,
+        })
     }
 
     /// Its routes under `/v1`, with their documentation.
@@ -116,7 +125,10 @@ impl IngestService {
             let _ = (&mut self.indexer).await;
         });
         if finished.await.is_err() {
-            tracing::warn!(seconds = grace.as_secs(), "work did not end in time; it is handed back");
+            tracing::warn!(
+                seconds = grace.as_secs(),
+                "work did not end in time; it is handed back"
+            );
         }
         self.workers.shutdown().await;
         self.indexer.abort();
@@ -124,7 +136,10 @@ impl IngestService {
         match self.state.catalog.hand_back(&self.state.lease).await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "jobs were handed back to the queue"),
-            Err(error) => tracing::warn!(error = chain(&error), "jobs stay leased; the next start takes them over"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "jobs stay leased; the next start takes them over"
+            ),
         }
     }
 }
@@ -146,9 +161,15 @@ fn owner() -> String {
 async fn lock(data_dir: &Path) -> Result<File, IngestError> {
     let cannot = |doing, path: &Path| {
         let path = path.to_owned();
-        move |source| IngestError::File { doing, path, source }
+        move |source| IngestError::File {
+            doing,
+            path,
+            source,
+        }
     };
-    tokio::fs::create_dir_all(data_dir).await.map_err(cannot("make", data_dir))?;
+    tokio::fs::create_dir_all(data_dir)
+        .await
+        .map_err(cannot("make", data_dir))?;
     let path = data_dir.join("ingest.lock");
     let file = File::create(&path).map_err(cannot("make", &path))?;
     let deadline = Instant::now() + PREDECESSOR;
@@ -158,7 +179,11 @@ async fn lock(data_dir: &Path) -> Result<File, IngestError> {
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(TryLockError::WouldBlock) => return Err(IngestError::Locked { data_dir: data_dir.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(IngestError::Locked {
+                    data_dir: data_dir.to_owned(),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(cannot("lock", &path)(error)),
         }
     }
@@ -167,15 +192,25 @@ async fn lock(data_dir: &Path) -> Result<File, IngestError> {
 /// Puts right what a dead predecessor left: his leases, and originals that no version uses.
 async fn take_over(state: &State) -> Result<(), IngestError> {
     // The lock is ours, so every other worker is dead.
-    let taken = state.catalog.take_over(&state.lease, true, state.settings.max_crashes).await?;
+    let taken = state
+        .catalog
+        .take_over(&state.lease, true, state.settings.max_crashes)
+        .await?;
     if !taken.queued.is_empty() || !taken.failed.is_empty() {
         let (queued, failed) = (taken.queued.len(), taken.failed.len());
-        tracing::info!(queued, failed, "jobs of a process that ended were taken over");
+        tracing::info!(
+            queued,
+            failed,
+            "jobs of a process that ended were taken over"
+        );
     }
     let there = state.originals.all().await?;
     let collected = state.originals.collect(&state.catalog, &there).await?;
     if collected > 0 {
-        tracing::info!(collected, "uploads that were never accepted were cleared away");
+        tracing::info!(
+            collected,
+            "uploads that were never accepted were cleared away"
+        );
     }
     Ok(())
 }
@@ -185,7 +220,10 @@ async fn heartbeat(state: Arc<State>) {
     // Leases are renewed until the very end: a job that is still being finished while the service stops stays ours.
     loop {
         if let Err(error) = beat(&state).await {
-            tracing::warn!(error = chain(&error), "leases cannot be renewed; trying again");
+            tracing::warn!(
+                error = chain(&error),
+                "leases cannot be renewed; trying again"
+            );
         }
         tokio::time::sleep(state.lease.length / 3).await;
     }
@@ -193,7 +231,10 @@ async fn heartbeat(state: Arc<State>) {
 
 async fn beat(state: &State) -> Result<(), lore_catalog::CatalogError> {
     state.catalog.renew(&state.lease).await?;
-    let taken = state.catalog.take_over(&state.lease, false, state.settings.max_crashes).await?;
+    let taken = state
+        .catalog
+        .take_over(&state.lease, false, state.settings.max_crashes)
+        .await?;
     if !taken.queued.is_empty() {
         state.queued.notify_waiters();
     }

@@ -30,7 +30,12 @@ pub(crate) struct State {
 
 impl State {
     /// Notes what a job is at. False where it is no longer ours.
-    pub(crate) async fn advance(&self, job: JobId, stage: JobStage, share: f32) -> Result<bool, CatalogError> {
+    pub(crate) async fn advance(
+        &self,
+        job: JobId,
+        stage: JobStage,
+        share: f32,
+    ) -> Result<bool, CatalogError> {
         let ours = self.catalog.advance(&self.lease, job, stage, share).await?;
         self.feed.changed(job);
         Ok(ours)
@@ -46,7 +51,8 @@ impl State {
     /// Ends a job without success.
     pub(crate) async fn fail(&self, job: JobId, error: &ApiError) -> Result<(), CatalogError> {
         if self.catalog.fail(&self.lease, job, error).await? {
-            metrics::counter!(lore_telemetry::names::INGEST_DOCUMENTS, "outcome" => "failed").increment(1);
+            metrics::counter!(lore_telemetry::names::INGEST_DOCUMENTS, "outcome" => "failed")
+                .increment(1);
             tracing::warn!(%job, code = error.code, "a document cannot be indexed: {}", error.message);
         }
         self.feed.changed(job);

@@ -31,7 +31,10 @@ async fn remove(indexer: &Indexer, removals: &[Removal]) -> Result<(), Unwritten
     let state = &indexer.state;
     let mut touched: BTreeMap<&str, Vec<VersionId>> = BTreeMap::new();
     for removal in removals.iter().filter(|removal| removal.touched) {
-        touched.entry(&removal.collection).or_default().push(removal.version);
+        touched
+            .entry(&removal.collection)
+            .or_default()
+            .push(removal.version);
     }
     for (collection, versions) in touched {
         state.dense.remove_versions(collection, &versions).await?;
@@ -39,7 +42,10 @@ async fn remove(indexer: &Indexer, removals: &[Removal]) -> Result<(), Unwritten
         state.lexical.commit(collection).await?;
     }
     state.catalog.removed(removals).await?;
-    let originals: Vec<_> = removals.iter().map(|removal| removal.content_hash.clone()).collect();
+    let originals: Vec<_> = removals
+        .iter()
+        .map(|removal| removal.content_hash.clone())
+        .collect();
     state.originals.collect(&state.catalog, &originals).await?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use crate::indexer::Indexer;
 use lore_catalog::{LiveChunk, VersionState};
 use lore_http::{ApiFailure, ErrorCode};
 use lore_index::{IndexError, IndexedId};
-use lore_types::{ChunkId, CollectionReport, IndexReport, JobId, OrphanCollection, SideReport, VersionId};
+use lore_types::{
+    ChunkId, CollectionReport, IndexReport, JobId, OrphanCollection, SideReport, VersionId,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Differing chunks that a report names.
@@ -34,12 +36,19 @@ pub(crate) async fn verify(
     for name in &names {
         collections.push(compare_collection(indexer, name, repair).await?);
     }
-    let orphans = if collection.is_some() { Vec::new() } else { orphans(indexer, &names).await? };
+    let orphans = if collection.is_some() {
+        Vec::new()
+    } else {
+        orphans(indexer, &names).await?
+    };
     if repair {
         drop_orphans(indexer, &orphans).await?;
     }
     let sound = |side: &SideReport| side.missing == 0 && side.extra == 0;
-    let consistent = orphans.is_empty() && collections.iter().all(|one| sound(&one.dense) && sound(&one.lexical));
+    let consistent = orphans.is_empty()
+        && collections
+            .iter()
+            .all(|one| sound(&one.dense) && sound(&one.lexical));
     Ok(IndexReport {
         object: "index_report".to_owned(),
         consistent,
@@ -54,7 +63,10 @@ async fn names(indexer: &Indexer, collection: Option<&str>) -> Result<Vec<String
     if let Some(name) = collection {
         return Ok(vec![catalog.collection(name).await.map_err(refused)?.name]);
     }
-    let all = catalog.collections(None, COLLECTIONS).await.map_err(refused)?;
+    let all = catalog
+        .collections(None, COLLECTIONS)
+        .await
+        .map_err(refused)?;
     Ok(all.items.into_iter().map(|one| one.name).collect())
 }
 
@@ -68,7 +80,11 @@ async fn compare_collection(
     let states = state.catalog.version_states(name).await.map_err(refused)?;
     let dense = compare(&live, &held(state.dense.chunks(name).await)?, &states);
     let lexical = compare(&live, &held(state.lexical.chunks(name).await)?, &states);
-    let jobs = if repair { repair_collection(indexer, name, &dense, &lexical).await? } else { Vec::new() };
+    let jobs = if repair {
+        repair_collection(indexer, name, &dense, &lexical).await?
+    } else {
+        Vec::new()
+    };
     Ok(CollectionReport {
         collection: name.to_owned(),
         chunks: live.len() as u64,
@@ -86,12 +102,20 @@ fn held(answer: Result<Vec<IndexedId>, IndexError>) -> Result<Vec<IndexedId>, Ap
     }
 }
 
-fn compare(live: &[LiveChunk], held: &[IndexedId], states: &HashMap<VersionId, VersionState>) -> Difference {
-    let mut missing: BTreeMap<ChunkId, VersionId> = live.iter().map(|one| (one.chunk, one.version)).collect();
+fn compare(
+    live: &[LiveChunk],
+    held: &[IndexedId],
+    states: &HashMap<VersionId, VersionState>,
+) -> Difference {
+    let mut missing: BTreeMap<ChunkId, VersionId> =
+        live.iter().map(|one| (one.chunk, one.version)).collect();
     let mut found = Difference::default();
     for one in held {
         // Versions on their way in or out may or may not be there.
-        if matches!(states.get(&one.version_id), Some(VersionState::Pending | VersionState::Removing)) {
+        if matches!(
+            states.get(&one.version_id),
+            Some(VersionState::Pending | VersionState::Removing)
+        ) {
             continue;
         }
         found.report.chunks += 1;
@@ -137,14 +161,30 @@ async fn repair_collection(
     let state = indexer.state.clone();
     indexer.made.remove(name);
     if !dense.surplus.is_empty() {
-        state.dense.remove_versions(name, &dense.surplus()).await.map_err(|error| unreachable(&error))?;
+        state
+            .dense
+            .remove_versions(name, &dense.surplus())
+            .await
+            .map_err(|error| unreachable(&error))?;
     }
     if !lexical.surplus.is_empty() {
-        state.lexical.remove_versions(name, &lexical.surplus()).await.map_err(|error| unreachable(&error))?;
-        state.lexical.commit(name).await.map_err(|error| unreachable(&error))?;
+        state
+            .lexical
+            .remove_versions(name, &lexical.surplus())
+            .await
+            .map_err(|error| unreachable(&error))?;
+        state
+            .lexical
+            .commit(name)
+            .await
+            .map_err(|error| unreachable(&error))?;
     }
     let mut jobs = Vec::new();
-    for version in dense.rewrite().chain(lexical.rewrite()).collect::<BTreeSet<_>>() {
+    for version in dense
+        .rewrite()
+        .chain(lexical.rewrite())
+        .collect::<BTreeSet<_>>()
+    {
         // A version that the catalog does not know as active is only removed.
         jobs.extend(state.catalog.index_again(version).await.map_err(refused)?);
     }
@@ -155,12 +195,20 @@ async fn repair_collection(
 async fn orphans(indexer: &Indexer, known: &[String]) -> Result<Vec<OrphanCollection>, ApiFailure> {
     let state = &indexer.state;
     let leaving = state.catalog.doomed_collections().await.map_err(refused)?;
-    let sides = [("dense", state.dense.collections().await), ("lexical", state.lexical.collections().await)];
+    let sides = [
+        ("dense", state.dense.collections().await),
+        ("lexical", state.lexical.collections().await),
+    ];
     let mut orphans = Vec::new();
     for (side, names) in sides {
         let names = names.map_err(|error| unreachable(&error))?;
-        let unknown = names.into_iter().filter(|name| !known.contains(name) && !leaving.contains(name));
-        orphans.extend(unknown.map(|collection| OrphanCollection { collection, side: side.to_owned() }));
+        let unknown = names
+            .into_iter()
+            .filter(|name| !known.contains(name) && !leaving.contains(name));
+        orphans.extend(unknown.map(|collection| OrphanCollection {
+            collection,
+            side: side.to_owned(),
+        }));
     }
     Ok(orphans)
 }
@@ -168,18 +216,36 @@ async fn orphans(indexer: &Indexer, known: &[String]) -> Result<Vec<OrphanCollec
 async fn drop_orphans(indexer: &Indexer, orphans: &[OrphanCollection]) -> Result<(), ApiFailure> {
     for orphan in orphans {
         let dropped = match orphan.side.as_str() {
-            "dense" => indexer.state.dense.drop_collection(&orphan.collection).await,
-            _ => indexer.state.lexical.drop_collection(&orphan.collection).await,
+            "dense" => {
+                indexer
+                    .state
+                    .dense
+                    .drop_collection(&orphan.collection)
+                    .await
+            }
+            _ => {
+                indexer
+                    .state
+                    .lexical
+                    .drop_collection(&orphan.collection)
+                    .await
+            }
         };
         dropped.map_err(|error| unreachable(&error))?;
-        tracing::warn!(collection = orphan.collection, side = orphan.side, "an unknown collection was dropped");
+        tracing::warn!(
+            collection = orphan.collection,
+            side = orphan.side,
+            "an unknown collection was dropped"
+        );
     }
     Ok(())
 }
 
 fn unreachable(error: &IndexError) -> ApiFailure {
     if error.is_transient() {
-        return ApiFailure::new(ErrorCode::UpstreamUnavailable, chain(error)).retry_after(5).cause(error);
+        return ApiFailure::new(ErrorCode::UpstreamUnavailable, chain(error))
+            .retry_after(5)
+            .cause(error);
     }
     ApiFailure::internal(error)
 }
@@ -195,12 +261,24 @@ mod tests {
 
     fn live(number: u32, ordinal: u32) -> LiveChunk {
         let version = version(number);
-        LiveChunk { chunk: ChunkId::derive(version, ordinal), version, document: DocumentId::derive("c", "d") }
+        LiveChunk {
+            chunk: ChunkId::derive(version, ordinal),
+            version,
+            document: DocumentId::derive("c", "d"),
+        }
     }
 
     fn held(number: u32, ordinal: u32) -> IndexedId {
-        let LiveChunk { chunk, version, document } = live(number, ordinal);
-        IndexedId { chunk_id: chunk, version_id: version, document_id: document }
+        let LiveChunk {
+            chunk,
+            version,
+            document,
+        } = live(number, ordinal);
+        IndexedId {
+            chunk_id: chunk,
+            version_id: version,
+            document_id: document,
+        }
     }
 
     fn difference(held: &[IndexedId]) -> Difference {
@@ -215,7 +293,13 @@ mod tests {
     #[test]
     fn versions_on_their_way_are_no_difference() {
         let found = difference(&[held(1, 0), held(2, 0), held(2, 1), held(3, 0)]);
-        assert_eq!(found.report, SideReport { chunks: 2, ..SideReport::default() });
+        assert_eq!(
+            found.report,
+            SideReport {
+                chunks: 2,
+                ..SideReport::default()
+            }
+        );
     }
 
     #[test]

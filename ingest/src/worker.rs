@@ -44,7 +44,11 @@ pub(crate) async fn work(state: Arc<State>) {
 /// Handles a job; a panic is the document's failure and not the worker's end.
 async fn guarded(state: &State, task: Task) {
     let job = task.job.id;
-    if AssertUnwindSafe(handle(state, task)).catch_unwind().await.is_err() {
+    if AssertUnwindSafe(handle(state, task))
+        .catch_unwind()
+        .await
+        .is_err()
+    {
         let failure = reason("internal", "a fault in Lore stopped this document", None);
         if let Err(error) = state.fail(job, &failure).await {
             tracing::error!(%job, error = chain(&error), "a failure cannot be kept");
@@ -70,7 +74,10 @@ async fn handle(state: &State, task: Task) {
 /// Gives a prepared version to the indexer.
 async fn pass_on(state: &State, prepared: Prepared) {
     // From here on the document cannot be what kills the process, so a crash no longer counts against it.
-    if let Err(error) = state.advance(prepared.task.job.id, JobStage::Indexing, 0.9).await {
+    if let Err(error) = state
+        .advance(prepared.task.job.id, JobStage::Indexing, 0.9)
+        .await
+    {
         tracing::warn!(error = chain(&error), "a job's stage cannot be noted");
     }
     // The indexer is gone only when the service stops; the job is handed back then.

@@ -40,7 +40,10 @@ impl Unwritten {
 ///
 /// # Guarantees
 /// May be repeated after any error and after a death at any point: chunk ids are derived, so writing again changes nothing.
-pub(crate) async fn index(indexer: &mut Indexer, batch: &mut Vec<Prepared>) -> Result<(), Unwritten> {
+pub(crate) async fn index(
+    indexer: &mut Indexer,
+    batch: &mut Vec<Prepared>,
+) -> Result<(), Unwritten> {
     let began = Instant::now();
     let state = indexer.state.clone();
     let all: Vec<_> = batch.iter().map(Prepared::activation).collect();
@@ -55,7 +58,9 @@ pub(crate) async fn index(indexer: &mut Indexer, batch: &mut Vec<Prepared>) -> R
     indexer.sweep().await;
     let own = jobs(&active);
     let done = batch.iter().filter(|one| own.contains(&one.task.job.id));
-    let done: Vec<_> = done.map(|one| (one.task.job.id, one.warnings.as_slice())).collect();
+    let done: Vec<_> = done
+        .map(|one| (one.task.job.id, one.warnings.as_slice()))
+        .collect();
     let finished = state.catalog.finish(&state.lease, &done).await?;
     finished.iter().for_each(|job| state.feed.changed(*job));
     count(batch, &own, began);
@@ -74,9 +79,17 @@ fn by_collection(batch: &[Prepared]) -> BTreeMap<&str, Vec<&Prepared>> {
     groups
 }
 
-async fn write(indexer: &mut Indexer, collection: &str, members: &[&Prepared]) -> Result<(), IndexError> {
-    let Some(first) = members.first() else { return Ok(()) };
-    indexer.make(collection, first.task.version.dimensions).await?;
+async fn write(
+    indexer: &mut Indexer,
+    collection: &str,
+    members: &[&Prepared],
+) -> Result<(), IndexError> {
+    let Some(first) = members.first() else {
+        return Ok(());
+    };
+    indexer
+        .make(collection, first.task.version.dimensions)
+        .await?;
     let written = put(indexer, collection, members).await;
     if matches!(written, Err(IndexError::NoCollection { .. })) {
         indexer.made.remove(collection);
@@ -84,11 +97,24 @@ async fn write(indexer: &mut Indexer, collection: &str, members: &[&Prepared]) -
     written
 }
 
-async fn put(indexer: &mut Indexer, collection: &str, members: &[&Prepared]) -> Result<(), IndexError> {
+async fn put(
+    indexer: &mut Indexer,
+    collection: &str,
+    members: &[&Prepared],
+) -> Result<(), IndexError> {
     let state = indexer.state.clone();
-    let chunks: Vec<IndexedChunk> = members.iter().flat_map(|one| one.chunks.iter().cloned()).collect();
-    let vectors: Vec<Vec<f32>> = members.iter().flat_map(|one| one.vectors.iter().cloned()).collect();
-    for (some, theirs) in chunks.chunks(CHUNKS_A_CALL).zip(vectors.chunks(CHUNKS_A_CALL)) {
+    let chunks: Vec<IndexedChunk> = members
+        .iter()
+        .flat_map(|one| one.chunks.iter().cloned())
+        .collect();
+    let vectors: Vec<Vec<f32>> = members
+        .iter()
+        .flat_map(|one| one.vectors.iter().cloned())
+        .collect();
+    for (some, theirs) in chunks
+        .chunks(CHUNKS_A_CALL)
+        .zip(vectors.chunks(CHUNKS_A_CALL))
+    {
         state.dense.upsert(collection, some, theirs).await?;
         state.lexical.upsert(collection, some).await?;
     }
@@ -101,13 +127,18 @@ fn count(batch: &[Prepared], active: &HashSet<JobId>, began: Instant) {
     for one in batch.iter().filter(|one| active.contains(&one.task.job.id)) {
         metrics::counter!(INGEST_DOCUMENTS, "outcome" => "indexed").increment(1);
         metrics::counter!(INGEST_CHUNKS).increment(one.chunks.len() as u64);
-        metrics::histogram!(INGEST_STAGE_SECONDS, "stage" => "indexing").record(began.elapsed().as_secs_f64());
+        metrics::histogram!(INGEST_STAGE_SECONDS, "stage" => "indexing")
+            .record(began.elapsed().as_secs_f64());
     }
 }
 
 impl Indexer {
     /// Makes a collection in both indexes, where that was not done before.
-    pub(crate) async fn make(&mut self, collection: &str, dimensions: u32) -> Result<(), IndexError> {
+    pub(crate) async fn make(
+        &mut self,
+        collection: &str,
+        dimensions: u32,
+    ) -> Result<(), IndexError> {
         if !self.made.contains(collection) {
             self.state.dense.create(collection, dimensions).await?;
             self.state.lexical.create(collection).await?;

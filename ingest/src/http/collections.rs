@@ -69,8 +69,14 @@ pub(crate) async fn list_collections(
     Params(page): Params<CollectionPage>,
 ) -> Result<Json<List<Collection>>, ApiFailure> {
     let limit = limit(page.limit)?;
-    let found = state.catalog.collections(page.after.as_deref(), limit).await.map_err(refused)?;
-    Ok(Json(list(found.items, found.has_more, |one| one.name.clone())))
+    let found = state
+        .catalog
+        .collections(page.after.as_deref(), limit)
+        .await
+        .map_err(refused)?;
+    Ok(Json(list(found.items, found.has_more, |one| {
+        one.name.clone()
+    })))
 }
 
 /// One collection.
@@ -86,7 +92,12 @@ pub(crate) async fn get_collection(
     Shared(state): Shared<Arc<State>>,
     Segments(collection): Segments<String>,
 ) -> Result<Json<Collection>, ApiFailure> {
-    state.catalog.collection(&collection).await.map(Json).map_err(refused)
+    state
+        .catalog
+        .collection(&collection)
+        .await
+        .map(Json)
+        .map_err(refused)
 }
 
 /// Delete a collection with all its documents.
@@ -102,9 +113,16 @@ pub(crate) async fn delete_collection(
     Shared(state): Shared<Arc<State>>,
     Segments(collection): Segments<String>,
 ) -> Result<Json<Deleted>, ApiFailure> {
-    state.catalog.delete_collection(&collection).await.map_err(refused)?;
+    state
+        .catalog
+        .delete_collection(&collection)
+        .await
+        .map_err(refused)?;
     swept(&state).await;
-    Ok(Json(Deleted { id: collection, deleted: true }))
+    Ok(Json(Deleted {
+        id: collection,
+        deleted: true,
+    }))
 }
 
 /// Waits a while until the indexes have followed a deletion.
@@ -116,12 +134,26 @@ pub(crate) async fn swept(state: &State) {
 }
 
 /// Makes a collection in the catalog and then in the indexes.
-pub(crate) async fn create(state: &State, asked: CreateCollection) -> Result<Collection, ApiFailure> {
+pub(crate) async fn create(
+    state: &State,
+    asked: CreateCollection,
+) -> Result<Collection, ApiFailure> {
     check::collection_name(&asked.name)?;
-    let embedder = asked.embedder.unwrap_or_else(|| state.settings.default_embedder.clone());
-    let pool = state.embedders.get(&embedder).await.map_err(|error| no_embedder(&embedder, &error))?;
+    let embedder = asked
+        .embedder
+        .unwrap_or_else(|| state.settings.default_embedder.clone());
+    let pool = state
+        .embedders
+        .get(&embedder)
+        .await
+        .map_err(|error| no_embedder(&embedder, &error))?;
     let dimensions = u32::try_from(pool.info().dimensions).unwrap_or(u32::MAX);
-    let new = NewCollection { name: asked.name, description: asked.description, embedder, dimensions };
+    let new = NewCollection {
+        name: asked.name,
+        description: asked.description,
+        embedder,
+        dimensions,
+    };
     let made = match state.catalog.create_collection(&new).await {
         // The one that was deleted may be on its way out of the indexes just now.
         Err(CatalogError::CollectionRemoving(_)) => {

@@ -75,8 +75,14 @@ pub(crate) async fn list_documents(
         after: page.after.map(|after| id(&after, "after")).transpose()?,
         limit: limit(page.limit)?,
     };
-    let found = state.catalog.documents(&collection, &query).await.map_err(refused)?;
-    Ok(Json(list(found.items, found.has_more, |one| one.id.to_string())))
+    let found = state
+        .catalog
+        .documents(&collection, &query)
+        .await
+        .map_err(refused)?;
+    Ok(Json(list(found.items, found.has_more, |one| {
+        one.id.to_string()
+    })))
 }
 
 /// One document.
@@ -93,16 +99,29 @@ pub(crate) async fn get_document(
     Segments((collection, document)): Segments<(String, String)>,
     Params(include): Params<Include>,
 ) -> Result<Json<DocumentDetails>, ApiFailure> {
-    let document = state.catalog.document(&collection, id(&document, "document")?).await.map_err(refused)?;
+    let document = state
+        .catalog
+        .document(&collection, id(&document, "document")?)
+        .await
+        .map_err(refused)?;
     let chunk_list = match include.include.as_deref() {
         None | Some("") => None,
-        Some("chunks") => Some(state.catalog.chunks(document.version_id, 0, u32::MAX).await.map_err(refused)?),
+        Some("chunks") => Some(
+            state
+                .catalog
+                .chunks(document.version_id, 0, u32::MAX)
+                .await
+                .map_err(refused)?,
+        ),
         Some(other) => {
             let message = format!("`include` is `{other}`, but can only be `chunks`");
             return Err(ApiFailure::new(ErrorCode::InvalidRequest, message).param("include"));
         }
     };
-    Ok(Json(DocumentDetails { document, chunk_list }))
+    Ok(Json(DocumentDetails {
+        document,
+        chunk_list,
+    }))
 }
 
 /// List a document's chunks in their order.
@@ -119,11 +138,21 @@ pub(crate) async fn list_chunks(
     Segments((collection, document)): Segments<(String, String)>,
     Params(page): Params<ChunkPage>,
 ) -> Result<Json<List<Chunk>>, ApiFailure> {
-    let document = state.catalog.document(&collection, id(&document, "document")?).await.map_err(refused)?;
+    let document = state
+        .catalog
+        .document(&collection, id(&document, "document")?)
+        .await
+        .map_err(refused)?;
     let limit = limit(page.limit)?;
     let from = first_ordinal(&document, page.after.as_deref())?;
-    let chunks = state.catalog.chunks(document.version_id, from, limit).await.map_err(refused)?;
-    let has_more = chunks.last().is_some_and(|last| last.ordinal + 1 < document.chunks);
+    let chunks = state
+        .catalog
+        .chunks(document.version_id, from, limit)
+        .await
+        .map_err(refused)?;
+    let has_more = chunks
+        .last()
+        .is_some_and(|last| last.ordinal + 1 < document.chunks);
     Ok(Json(list(chunks, has_more, |one| one.id.to_string())))
 }
 
@@ -134,9 +163,11 @@ fn first_ordinal(document: &Document, after: Option<&str>) -> Result<u32, ApiFai
         return Ok(ordinal.saturating_add(1));
     }
     let chunk: ChunkId = id(after, "after")?;
-    let place = (0..document.chunks).find(|ordinal| ChunkId::derive(document.version_id, *ordinal) == chunk);
+    let place = (0..document.chunks)
+        .find(|ordinal| ChunkId::derive(document.version_id, *ordinal) == chunk);
     place.map(|ordinal| ordinal + 1).ok_or_else(|| {
-        let message = format!("`after` names `{after}`, which is not a chunk of this document's version");
+        let message =
+            format!("`after` names `{after}`, which is not a chunk of this document's version");
         ApiFailure::new(ErrorCode::InvalidRequest, message).param("after")
     })
 }
@@ -155,8 +186,15 @@ pub(crate) async fn delete_document(
     Segments((collection, document)): Segments<(String, String)>,
 ) -> Result<Json<Deleted>, ApiFailure> {
     let document: DocumentId = id(&document, "document")?;
-    state.catalog.delete_document(&collection, document).await.map_err(refused)?;
+    state
+        .catalog
+        .delete_document(&collection, document)
+        .await
+        .map_err(refused)?;
     metrics::counter!(lore_telemetry::names::INGEST_DOCUMENTS, "outcome" => "deleted").increment(1);
     swept(&state).await;
-    Ok(Json(Deleted { id: document.to_string(), deleted: true }))
+    Ok(Json(Deleted {
+        id: document.to_string(),
+        deleted: true,
+    }))
 }

@@ -66,5 +66,7 @@ fn events(state: Arc<State>, first: Job) -> impl Stream<Item = Result<Event, Inf
 
 fn event(job: &Job) -> Event {
     let event = Event::default().event("job");
-    event.json_data(JobEvent { job: job.clone() }).unwrap_or_else(|error| Event::default().comment(error.to_string()))
+    event
+        .json_data(JobEvent { job: job.clone() })
+        .unwrap_or_else(|error| Event::default().comment(error.to_string()))
 }

@@ -34,6 +34,10 @@ pub(crate) async fn verify_index(
 ) -> Result<Json<IndexReport>, ApiFailure> {
     let (done, heard) = oneshot::channel();
     let ended = || ApiFailure::new(ErrorCode::NotReady, "the service is stopping").retry_after(5);
-    state.indexer.send(Command::Verify(asked.collection, asked.repair, done)).await.map_err(|_| ended())?;
+    state
+        .indexer
+        .send(Command::Verify(asked.collection, asked.repair, done))
+        .await
+        .map_err(|_| ended())?;
     heard.await.map_err(|_| ended())?.map(Json)
 }

@@ -41,7 +41,9 @@ pub(crate) async fn list_jobs(
         limit: limit(page.limit)?,
     };
     let found = state.catalog.jobs(&query).await.map_err(refused)?;
-    Ok(Json(list(found.items, found.has_more, |one| one.id.to_string())))
+    Ok(Json(list(found.items, found.has_more, |one| {
+        one.id.to_string()
+    })))
 }
 
 /// One job.
@@ -57,5 +59,10 @@ pub(crate) async fn get_job(
     Shared(state): Shared<Arc<State>>,
     Segments(job): Segments<String>,
 ) -> Result<Json<Job>, ApiFailure> {
-    state.catalog.job(id(&job, "job")?).await.map(Json).map_err(refused)
+    state
+        .catalog
+        .job(id(&job, "job")?)
+        .await
+        .map(Json)
+        .map_err(refused)
 }

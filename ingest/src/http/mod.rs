@@ -21,7 +21,6 @@ use lore_http::{ApiFailure, ErrorCode};
 use lore_types::List;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,7 +32,9 @@ const MAX_PAGE: u32 = 1_000;
 /// All routes, with their documentation.
 pub(crate) fn router(state: Arc<State>) -> OpenApiRouter {
     let limit = usize::try_from(state.settings.max_body).unwrap_or(usize::MAX);
-    routes().layer(DefaultBodyLimit::max(limit)).with_state(state)
+    routes()
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(state)
 }
 
 /// The OpenAPI of these routes, for which no service has to run.
@@ -43,8 +44,14 @@ pub fn openapi() -> OpenApi {
 
 fn routes() -> OpenApiRouter<Arc<State>> {
     OpenApiRouter::new()
-        .routes(routes!(collections::create_collection, collections::list_collections))
-        .routes(routes!(collections::get_collection, collections::delete_collection))
+        .routes(routes!(
+            collections::create_collection,
+            collections::list_collections
+        ))
+        .routes(routes!(
+            collections::get_collection,
+            collections::delete_collection
+        ))
         .routes(routes!(upload::upload_documents, documents::list_documents))
         .routes(routes!(documents::get_document, documents::delete_document))
         .routes(routes!(documents::list_chunks))
@@ -72,12 +79,19 @@ fn limit(asked: Option<u32>) -> Result<u32, ApiFailure> {
 fn id<T: std::str::FromStr>(text: &str, param: &str) -> Result<T, ApiFailure> {
     text.parse().map_err(|_| {
         let message = format!("`{text}` is not an id");
-        ApiFailure::new(ErrorCode::InvalidRequest, message).hint("ids are UUIDs, as lists give them").param(param)
+        ApiFailure::new(ErrorCode::InvalidRequest, message)
+            .hint("ids are UUIDs, as lists give them")
+            .param(param)
     })
 }
 
 /// A page as clients get it.
 fn list<T>(data: Vec<T>, has_more: bool, id: impl Fn(&T) -> String) -> List<T> {
     let last_id = data.last().map(id);
-    List { object: "list".to_owned(), data, has_more, last_id }
+    List {
+        object: "list".to_owned(),
+        data,
+        has_more,
+        last_id,
+    }
 }

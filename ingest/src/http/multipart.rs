@@ -32,7 +32,10 @@ struct Sent {
 
 /// Reads a form; its files are on disk afterwards. Where something is wrong, the rest of the form is read to its end, so
 /// that the client hears the answer and not a broken connection.
-pub(crate) async fn read(state: &State, mut parts: Multipart) -> Result<Vec<NewVersion>, ApiFailure> {
+pub(crate) async fn read(
+    state: &State,
+    mut parts: Multipart,
+) -> Result<Vec<NewVersion>, ApiFailure> {
     let mut form = Form::default();
     let mut failed: Option<ApiFailure> = None;
     loop {
@@ -75,13 +78,20 @@ impl Form {
     async fn take_file(&mut self, state: &State, part: Field<'_>) -> Result<(), ApiFailure> {
         let limit = state.settings.max_files;
         if self.files.len() >= limit {
-            return Err(ApiFailure::new(ErrorCode::TooManyFiles, format!("the form has more than {limit} files"))
-                .hint("send them in several requests, or raise `server.max_files_per_upload`"));
+            return Err(ApiFailure::new(
+                ErrorCode::TooManyFiles,
+                format!("the form has more than {limit} files"),
+            )
+            .hint("send them in several requests, or raise `server.max_files_per_upload`"));
         }
         let name = part.file_name().map(str::to_owned);
         let media_type = part.content_type().map(str::to_owned);
         let original = keep(state, part, name.as_deref().unwrap_or("without a name")).await?;
-        self.files.push(Sent { name, media_type, original });
+        self.files.push(Sent {
+            name,
+            media_type,
+            original,
+        });
         Ok(())
     }
 
@@ -91,7 +101,10 @@ impl Form {
                 .hint("send each document as a part named `file`, for example with `curl -F file=@report.pdf`"));
         }
         if self.name.is_some() && self.files.len() > 1 {
-            let message = format!("the part `name` names one document, but there are {} files", self.files.len());
+            let message = format!(
+                "the part `name` names one document, but there are {} files",
+                self.files.len()
+            );
             return Err(ApiFailure::new(ErrorCode::InvalidRequest, message).param("name"));
         }
         check::metadata(&self.metadata)?;
@@ -112,7 +125,11 @@ impl Form {
 }
 
 /// Writes a file to disk as it comes.
-async fn keep(state: &State, mut part: Field<'_>, name: &str) -> Result<StoredOriginal, ApiFailure> {
+async fn keep(
+    state: &State,
+    mut part: Field<'_>,
+    name: &str,
+) -> Result<StoredOriginal, ApiFailure> {
     let mut writer = state.originals.writer().await.map_err(refused)?;
     while let Some(bytes) = part.chunk().await.map_err(|error| broken(state, &error))? {
         if writer.bytes() + bytes.len() as u64 > state.settings.max_document {
@@ -135,29 +152,42 @@ async fn field(state: &State, mut part: Field<'_>) -> Result<String, ApiFailure>
         bytes.extend_from_slice(&some);
     }
     String::from_utf8(bytes).map_err(|_| {
-        ApiFailure::new(ErrorCode::InvalidRequest, format!("the part `{name}` is not UTF-8")).param(name)
+        ApiFailure::new(
+            ErrorCode::InvalidRequest,
+            format!("the part `{name}` is not UTF-8"),
+        )
+        .param(name)
     })
 }
 
 fn parse_metadata(text: &str) -> Result<Metadata, ApiFailure> {
     serde_json::from_str(text).map_err(|error| {
-        ApiFailure::new(ErrorCode::InvalidMetadata, format!("the part `metadata` is not a JSON object: {error}"))
-            .param("metadata")
+        ApiFailure::new(
+            ErrorCode::InvalidMetadata,
+            format!("the part `metadata` is not a JSON object: {error}"),
+        )
+        .param("metadata")
     })
 }
 
 fn parse_format(word: &str) -> Result<DocumentFormat, ApiFailure> {
     serde_json::from_value(serde_json::Value::from(word.trim())).map_err(|_| {
-        ApiFailure::new(ErrorCode::InvalidRequest, format!("`{word}` is not a format"))
-            .hint("text, markdown, html, pdf and docx are")
-            .param("format")
+        ApiFailure::new(
+            ErrorCode::InvalidRequest,
+            format!("`{word}` is not a format"),
+        )
+        .hint("text, markdown, html, pdf and docx are")
+        .param("format")
     })
 }
 
 fn unknown(name: &str) -> ApiFailure {
-    ApiFailure::new(ErrorCode::InvalidRequest, format!("the form has an unknown part `{name}`"))
-        .hint("the parts are `file` (repeated), `metadata`, `name` and `format`")
-        .param(name)
+    ApiFailure::new(
+        ErrorCode::InvalidRequest,
+        format!("the form has an unknown part `{name}`"),
+    )
+    .hint("the parts are `file` (repeated), `metadata`, `name` and `format`")
+    .param(name)
 }
 
 /// What is wrong with a form that cannot be read on.
@@ -165,6 +195,9 @@ fn broken(state: &State, error: &MultipartError) -> ApiFailure {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return long_body(state);
     }
-    ApiFailure::new(ErrorCode::InvalidRequest, format!("the form cannot be read: {}", error.body_text()))
-        .hint("the connection may have broken off; send it again")
+    ApiFailure::new(
+        ErrorCode::InvalidRequest,
+        format!("the form cannot be read: {}", error.body_text()),
+    )
+    .hint("the connection may have broken off; send it again")
 }

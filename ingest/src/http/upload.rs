@@ -68,9 +68,14 @@ pub(crate) async fn upload_documents(
     check::collection_name(&collection)?;
     refuse_long(&state, request.headers())?;
     let versions = if is_form(request.headers()) {
-        let form = Multipart::from_request(request, &state).await.map_err(|rejection| {
-            ApiFailure::new(ErrorCode::InvalidRequest, rejection.body_text().to_lowercase())
-        })?;
+        let form = Multipart::from_request(request, &state)
+            .await
+            .map_err(|rejection| {
+                ApiFailure::new(
+                    ErrorCode::InvalidRequest,
+                    rejection.body_text().to_lowercase(),
+                )
+            })?;
         multipart::read(&state, form).await?
     } else {
         let JsonBody(text) = JsonBody::from_request(request, &state).await?;
@@ -83,13 +88,17 @@ pub(crate) async fn upload_documents(
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.as_bytes().to_ascii_lowercase());
     kind.is_some_and(|kind| kind.starts_with(b"multipart/form-data"))
 }
 
 /// Refuses a body by the length it announces, before any of it is read.
 fn refuse_long(state: &State, headers: &HeaderMap) -> Result<(), ApiFailure> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(length) if length > state.settings.max_body => Err(long_body(state)),
         _ => Ok(()),
@@ -98,28 +107,43 @@ fn refuse_long(state: &State, headers: &HeaderMap) -> Result<(), ApiFailure> {
 
 pub(crate) fn long_body(state: &State) -> ApiFailure {
     let limit = state.settings.max_body;
-    ApiFailure::new(ErrorCode::BodyTooLarge, format!("the request has more than {limit} bytes"))
-        .hint("send fewer files at a time, or raise `server.max_body`")
+    ApiFailure::new(
+        ErrorCode::BodyTooLarge,
+        format!("the request has more than {limit} bytes"),
+    )
+    .hint("send fewer files at a time, or raise `server.max_body`")
 }
 
 pub(crate) fn long_document(state: &State, name: &str) -> ApiFailure {
     let limit = state.settings.max_document;
-    ApiFailure::new(ErrorCode::BodyTooLarge, format!("document `{name}` has more than {limit} bytes"))
-        .hint("split it, or raise `ingest.max_document`")
+    ApiFailure::new(
+        ErrorCode::BodyTooLarge,
+        format!("document `{name}` has more than {limit} bytes"),
+    )
+    .hint("split it, or raise `ingest.max_document`")
 }
 
 async fn keep_text(state: &State, sent: UploadText) -> Result<NewVersion, ApiFailure> {
     check::document_name(&sent.name)?;
     check::metadata(&sent.metadata)?;
-    if matches!(sent.format, Some(DocumentFormat::Pdf | DocumentFormat::Docx)) {
+    if matches!(
+        sent.format,
+        Some(DocumentFormat::Pdf | DocumentFormat::Docx)
+    ) {
         let message = "`format` is a binary format, which cannot be sent as text";
         let hint = "send the file as the part `file` of a multipart form";
-        return Err(ApiFailure::new(ErrorCode::InvalidRequest, message).hint(hint).param("format"));
+        return Err(ApiFailure::new(ErrorCode::InvalidRequest, message)
+            .hint(hint)
+            .param("format"));
     }
     if sent.text.len() as u64 > state.settings.max_document {
         return Err(long_document(state, &sent.name));
     }
-    let original = state.originals.keep(sent.text.as_bytes()).await.map_err(refused)?;
+    let original = state
+        .originals
+        .keep(sent.text.as_bytes())
+        .await
+        .map_err(refused)?;
     Ok(NewVersion {
         name: sent.name,
         original,
@@ -130,19 +154,31 @@ async fn keep_text(state: &State, sent: UploadText) -> Result<NewVersion, ApiFai
 }
 
 /// Accepts what is on disk, making the collection where it is missing.
-async fn accept(state: &State, collection: &str, versions: &[NewVersion]) -> Result<Vec<Accepted>, ApiFailure> {
+async fn accept(
+    state: &State,
+    collection: &str,
+    versions: &[NewVersion],
+) -> Result<Vec<Accepted>, ApiFailure> {
     let limit = state.settings.max_queue;
     match state.catalog.accept(collection, versions, limit).await {
         Err(CatalogError::NoCollection(_)) => {
             make(state, collection).await?;
-            state.catalog.accept(collection, versions, limit).await.map_err(refused)
+            state
+                .catalog
+                .accept(collection, versions, limit)
+                .await
+                .map_err(refused)
         }
         other => other.map_err(refused),
     }
 }
 
 async fn make(state: &State, collection: &str) -> Result<(), ApiFailure> {
-    let asked = CreateCollection { name: collection.to_owned(), description: String::new(), embedder: None };
+    let asked = CreateCollection {
+        name: collection.to_owned(),
+        description: String::new(),
+        embedder: None,
+    };
     match create(state, asked).await {
         // Another upload may have made it in the meantime.
         Err(failure) if state.catalog.collection(collection).await.is_err() => Err(failure),
@@ -151,7 +187,8 @@ async fn make(state: &State, collection: &str) -> Result<(), ApiFailure> {
 }
 
 fn count(versions: &[NewVersion], accepted: &[Accepted]) {
-    metrics::counter!(INGEST_BYTES).increment(versions.iter().map(|version| version.original.bytes).sum());
+    metrics::counter!(INGEST_BYTES)
+        .increment(versions.iter().map(|version| version.original.bytes).sum());
     let unchanged = accepted.iter().filter(|one| one.unchanged).count();
     metrics::counter!(INGEST_DOCUMENTS, "outcome" => "unchanged").increment(unchanged as u64);
 }

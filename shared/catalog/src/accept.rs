@@ -47,7 +47,9 @@ struct Newest {
 
 impl Newest {
     fn equals(&self, new: &NewVersion) -> bool {
-        self.content_hash == new.original.hash.0 && self.declared == new.declared && self.metadata == new.metadata
+        self.content_hash == new.original.hash.0
+            && self.declared == new.declared
+            && self.metadata == new.metadata
     }
 }
 
@@ -77,7 +79,11 @@ impl Catalog {
         }
         let after = waiting(&mut transaction).await?;
         if after > max_queue && after > before {
-            return Err(CatalogError::QueueFull { waiting: before, more: after - before, limit: max_queue });
+            return Err(CatalogError::QueueFull {
+                waiting: before,
+                more: after - before,
+                limit: max_queue,
+            });
         }
         commit(transaction).await?;
         Ok(accepted)
@@ -99,7 +105,12 @@ async fn accept_one(
         return Ok(accepted(document, new, newest.number, newest.job, !again));
     }
     let number = known.last_number + 1;
-    let ids = Ids { document, version: VersionId::derive(document, number), number, job: JobId::new() };
+    let ids = Ids {
+        document,
+        version: VersionId::derive(document, number),
+        number,
+        job: JobId::new(),
+    };
     supersede(connection, document).await?;
     put_document(connection, collection, new, &ids).await?;
     put_version(connection, collection, new, &ids).await?;
@@ -107,11 +118,26 @@ async fn accept_one(
     Ok(accepted(document, new, number, ids.job, false))
 }
 
-fn accepted(document: DocumentId, new: &NewVersion, version: u32, job: JobId, unchanged: bool) -> Accepted {
-    Accepted { document_id: document, name: new.name.clone(), version, job_id: job, unchanged }
+fn accepted(
+    document: DocumentId,
+    new: &NewVersion,
+    version: u32,
+    job: JobId,
+    unchanged: bool,
+) -> Accepted {
+    Accepted {
+        document_id: document,
+        name: new.name.clone(),
+        version,
+        job_id: job,
+        unchanged,
+    }
 }
 
-async fn known(connection: &mut SqliteConnection, document: DocumentId) -> Result<Known, CatalogError> {
+async fn known(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<Known, CatalogError> {
     let found = sqlx::query(
         "SELECT d.last_number, d.deleted, v.id, v.number, v.state, v.job_id, v.content_hash, v.declared, v.metadata \
          FROM documents d LEFT JOIN versions v ON v.id = d.newest_version AND v.state <> 'removing' WHERE d.id = $1",
@@ -120,11 +146,19 @@ async fn known(connection: &mut SqliteConnection, document: DocumentId) -> Resul
     .fetch_optional(connection)
     .await
     .map_err(CatalogError::sql("read a document"))?;
-    let Some(found) = found else { return Ok(Known { last_number: 0, newest: None }) };
+    let Some(found) = found else {
+        return Ok(Known {
+            last_number: 0,
+            newest: None,
+        });
+    };
     let version: Option<&str> = row::get(&found, "id")?;
     let there = version.is_some() && row::get::<i64>(&found, "deleted")? == 0;
     let newest = there.then(|| newest(&found)).transpose()?;
-    Ok(Known { last_number: row::number(&found, "last_number")?, newest })
+    Ok(Known {
+        last_number: row::number(&found, "last_number")?,
+        newest,
+    })
 }
 
 fn newest(found: &sqlx::sqlite::SqliteRow) -> Result<Newest, CatalogError> {
@@ -139,29 +173,53 @@ fn newest(found: &sqlx::sqlite::SqliteRow) -> Result<Newest, CatalogError> {
     })
 }
 
-async fn queue_again(connection: &mut SqliteConnection, failed: &Newest) -> Result<(), CatalogError> {
-    let version = sqlx::query("UPDATE versions SET state = 'pending' WHERE id = $1").bind(failed.id.to_string());
+async fn queue_again(
+    connection: &mut SqliteConnection,
+    failed: &Newest,
+) -> Result<(), CatalogError> {
+    let version = sqlx::query("UPDATE versions SET state = 'pending' WHERE id = $1")
+        .bind(failed.id.to_string());
     run(connection, "queue a version again", version).await?;
     let job = sqlx::query(
         "UPDATE jobs SET status = 'queued', stage = 'queued', progress = 0, warnings = '[]', error = NULL, \
          crashes = 0, lease_owner = NULL, lease_until = NULL, updated_at = $2 WHERE id = $1",
     );
-    run(connection, "queue a job again", job.bind(failed.job.to_string()).bind(now())).await.map(drop)
+    run(
+        connection,
+        "queue a job again",
+        job.bind(failed.job.to_string()).bind(now()),
+    )
+    .await
+    .map(drop)
 }
 
 /// Cancels what is not active of a document, because a newer version comes.
-async fn supersede(connection: &mut SqliteConnection, document: DocumentId) -> Result<(), CatalogError> {
+async fn supersede(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<(), CatalogError> {
     let jobs = sqlx::query(
         "UPDATE jobs SET status = 'cancelled', stage = 'finished', lease_owner = NULL, lease_until = NULL, \
          updated_at = $2, error = '{\"code\":\"superseded\",\"message\":\"a newer version was uploaded\"}' \
          WHERE document_id = $1 AND status IN ('queued', 'running') \
          AND version_id IN (SELECT id FROM versions WHERE document_id = $1 AND state = 'pending')",
     );
-    run(connection, "cancel older jobs", jobs.bind(document.to_string()).bind(now())).await?;
+    run(
+        connection,
+        "cancel older jobs",
+        jobs.bind(document.to_string()).bind(now()),
+    )
+    .await?;
     let versions = sqlx::query(
         "UPDATE versions SET state = 'removing' WHERE document_id = $1 AND state IN ('pending', 'failed')",
     );
-    run(connection, "drop older versions", versions.bind(document.to_string())).await.map(drop)
+    run(
+        connection,
+        "drop older versions",
+        versions.bind(document.to_string()),
+    )
+    .await
+    .map(drop)
 }
 
 async fn put_document(
@@ -183,7 +241,9 @@ async fn put_document(
     .bind(i64::from(ids.number))
     .bind(ids.version.to_string())
     .bind(now());
-    run(connection, "write a document", document).await.map(drop)
+    run(connection, "write a document", document)
+        .await
+        .map(drop)
 }
 
 async fn put_version(

@@ -33,12 +33,22 @@ impl Catalog {
         let path = path.as_ref();
         if let Some(folder) = path.parent() {
             let made = tokio::fs::create_dir_all(folder).await;
-            made.map_err(|source| CatalogError::File { doing: "make", path: folder.to_owned(), source })?;
+            made.map_err(|source| CatalogError::File {
+                doing: "make",
+                path: folder.to_owned(),
+                source,
+            })?;
         }
-        let cannot = |source| CatalogError::Open { path: path.to_owned(), source };
+        let cannot = |source| CatalogError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let options = options(path);
         // One connection writes, so that writers of this process queue here and not in SQLite, whose lock is unfair.
-        let writer = pool(1).connect_with(options.clone()).await.map_err(cannot)?;
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(cannot)?;
         schema::migrate(&writer).await?;
         let reader = pool(READERS).connect_with(options).await.map_err(cannot)?;
         Ok(Self { reader, writer })
@@ -55,20 +65,28 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Sql`] where it does not answer.
     pub async fn check(&self) -> Result<(), CatalogError> {
-        let asked = sqlx::query("SELECT count(*) FROM lore_schema").fetch_one(&self.reader).await;
+        let asked = sqlx::query("SELECT count(*) FROM lore_schema")
+            .fetch_one(&self.reader)
+            .await;
         asked.map(drop).map_err(CatalogError::sql("answer"))
     }
 
     /// Begins a transaction that writes; it holds the write lock from the start, so it never fails half way for a
     /// reader's sake.
     pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, CatalogError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(CatalogError::sql("begin a change"))
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(CatalogError::sql("begin a change"))
     }
 }
 
 /// Ends a transaction that writes.
 pub(crate) async fn commit(transaction: Transaction<'static, Sqlite>) -> Result<(), CatalogError> {
-    transaction.commit().await.map_err(CatalogError::sql("commit a change"))
+    transaction
+        .commit()
+        .await
+        .map_err(CatalogError::sql("commit a change"))
 }
 
 /// Runs a statement that changes rows, and says how many it changed.
@@ -77,7 +95,10 @@ pub(crate) async fn run(
     doing: &'static str,
     statement: Query<'_, Sqlite, SqliteArguments>,
 ) -> Result<u64, CatalogError> {
-    let done = statement.execute(connection).await.map_err(CatalogError::sql(doing))?;
+    let done = statement
+        .execute(connection)
+        .await
+        .map_err(CatalogError::sql(doing))?;
     Ok(done.rows_affected())
 }
 
@@ -87,7 +108,11 @@ pub(crate) fn now() -> i64 {
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY * 2).idle_timeout(None).max_lifetime(None)
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY * 2)
+        .idle_timeout(None)
+        .max_lifetime(None)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

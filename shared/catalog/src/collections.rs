@@ -58,14 +58,21 @@ impl Catalog {
             .fetch_optional(&self.reader)
             .await
             .map_err(CatalogError::sql("read a collection"))?;
-        found.map_or_else(|| Err(CatalogError::NoCollection(name.to_owned())), |row| collection(&row))
+        found.map_or_else(
+            || Err(CatalogError::NoCollection(name.to_owned())),
+            |row| collection(&row),
+        )
     }
 
     /// Collections ordered by name, at most `limit`, those after the name `after`.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn collections(&self, after: Option<&str>, limit: u32) -> Result<Page<Collection>, CatalogError> {
+    pub async fn collections(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Collection>, CatalogError> {
         let rows = sqlx::query(select_collections!("c.name > $1 ORDER BY c.name LIMIT $2"))
             .bind(after.unwrap_or_default())
             .bind(i64::from(limit) + 1)
@@ -95,9 +102,18 @@ impl Catalog {
 
 /// What a deletion changes, `$1` being the collection.
 const DELETE: [(&str, &str); 3] = [
-    ("delete a collection", "UPDATE collections SET state = 'removing' WHERE name = $1"),
-    ("delete its documents", "UPDATE documents SET deleted = 1, active_version = NULL WHERE collection = $1"),
-    ("delete its versions", "UPDATE versions SET state = 'removing' WHERE collection = $1"),
+    (
+        "delete a collection",
+        "UPDATE collections SET state = 'removing' WHERE name = $1",
+    ),
+    (
+        "delete its documents",
+        "UPDATE documents SET deleted = 1, active_version = NULL WHERE collection = $1",
+    ),
+    (
+        "delete its versions",
+        "UPDATE versions SET state = 'removing' WHERE collection = $1",
+    ),
 ];
 
 const CANCEL: &str = "UPDATE jobs SET status = 'cancelled', stage = 'finished', lease_owner = NULL, \
@@ -116,7 +132,10 @@ pub(crate) async fn require_live(
     }
 }
 
-async fn state(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, CatalogError> {
+async fn state(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<String>, CatalogError> {
     let found = sqlx::query("SELECT state FROM collections WHERE name = $1")
         .bind(name)
         .fetch_optional(connection)
@@ -125,7 +144,10 @@ async fn state(connection: &mut SqliteConnection, name: &str) -> Result<Option<S
     found.map(|found| row::get(&found, "state")).transpose()
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &NewCollection) -> Result<(), CatalogError> {
+async fn insert(
+    connection: &mut SqliteConnection,
+    new: &NewCollection,
+) -> Result<(), CatalogError> {
     let insert = sqlx::query(
         "INSERT INTO collections (name, description, embedder, dimensions, state, created_at) \
          VALUES ($1, $2, $3, $4, 'live', $5)",

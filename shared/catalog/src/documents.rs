@@ -53,7 +53,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::NoCollection`], [`CatalogError::NoDocument`].
-    pub async fn document(&self, collection: &str, id: DocumentId) -> Result<Document, CatalogError> {
+    pub async fn document(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<Document, CatalogError> {
         document(&self.document_row(collection, id).await?)
     }
 
@@ -61,7 +65,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::NoCollection`]; [`CatalogError::NoSuchPage`] where `after` is not a document of it.
-    pub async fn documents(&self, collection: &str, query: &DocumentQuery) -> Result<Page<Document>, CatalogError> {
+    pub async fn documents(
+        &self,
+        collection: &str,
+        query: &DocumentQuery,
+    ) -> Result<Page<Document>, CatalogError> {
         self.collection(collection).await?;
         let after = self.name_of(collection, query.after).await?;
         let rows = sqlx::query(select_documents!(
@@ -83,7 +91,11 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Catalog::document`].
-    pub async fn original(&self, collection: &str, id: DocumentId) -> Result<Original, CatalogError> {
+    pub async fn original(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<Original, CatalogError> {
         let found = self.document_row(collection, id).await?;
         Ok(Original {
             content_hash: ContentHash(row::get(&found, "content_hash")?),
@@ -97,7 +109,11 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Catalog::document`].
-    pub async fn delete_document(&self, collection: &str, id: DocumentId) -> Result<(), CatalogError> {
+    pub async fn delete_document(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<(), CatalogError> {
         let mut transaction = self.write().await?;
         require_live(&mut transaction, collection).await?;
         let delete = sqlx::query(
@@ -105,17 +121,29 @@ impl Catalog {
              WHERE id = $1 AND collection = $2 AND deleted = 0",
         );
         let key = id.to_string();
-        if run(&mut transaction, "delete a document", delete.bind(&key).bind(collection)).await? == 0 {
+        if run(
+            &mut transaction,
+            "delete a document",
+            delete.bind(&key).bind(collection),
+        )
+        .await?
+            == 0
+        {
             return Err(no_document(collection, id));
         }
-        let versions = sqlx::query("UPDATE versions SET state = 'removing' WHERE document_id = $1").bind(&key);
+        let versions =
+            sqlx::query("UPDATE versions SET state = 'removing' WHERE document_id = $1").bind(&key);
         run(&mut transaction, "delete a document's versions", versions).await?;
         let jobs = sqlx::query(CANCEL).bind(&key).bind(now());
         run(&mut transaction, "cancel a document's jobs", jobs).await?;
         commit(transaction).await
     }
 
-    async fn document_row(&self, collection: &str, id: DocumentId) -> Result<SqliteRow, CatalogError> {
+    async fn document_row(
+        &self,
+        collection: &str,
+        id: DocumentId,
+    ) -> Result<SqliteRow, CatalogError> {
         let found = sqlx::query(select_documents!("id = $2"))
             .bind(collection)
             .bind(id.to_string())
@@ -129,8 +157,14 @@ impl Catalog {
         Err(no_document(collection, id))
     }
 
-    async fn name_of(&self, collection: &str, after: Option<DocumentId>) -> Result<String, CatalogError> {
-        let Some(id) = after else { return Ok(String::new()) };
+    async fn name_of(
+        &self,
+        collection: &str,
+        after: Option<DocumentId>,
+    ) -> Result<String, CatalogError> {
+        let Some(id) = after else {
+            return Ok(String::new());
+        };
         let found = sqlx::query("SELECT name FROM documents WHERE id = $1 AND collection = $2")
             .bind(id.to_string())
             .bind(collection)
@@ -148,7 +182,10 @@ const CANCEL: &str = "UPDATE jobs SET status = 'cancelled', stage = 'finished', 
     WHERE document_id = $1 AND status IN ('queued', 'running')";
 
 fn no_document(collection: &str, document: DocumentId) -> CatalogError {
-    CatalogError::NoDocument { collection: collection.to_owned(), document }
+    CatalogError::NoDocument {
+        collection: collection.to_owned(),
+        document,
+    }
 }
 
 fn status_word(status: DocumentStatus) -> &'static str {

@@ -15,7 +15,9 @@ pub enum CatalogError {
         source: sqlx::Error,
     },
     /// A newer Lore wrote the database.
-    #[error("the catalog has schema {found}, but this Lore knows schemas up to {known}; use the newer Lore")]
+    #[error(
+        "the catalog has schema {found}, but this Lore knows schemas up to {known}; use the newer Lore"
+    )]
     NewerSchema {
         /// What the database says.
         found: i64,
@@ -93,7 +95,9 @@ impl CatalogError {
 
     /// Whether trying again later may help: the database was busy.
     pub fn is_transient(&self) -> bool {
-        let Self::Sql { source, .. } = self else { return false };
+        let Self::Sql { source, .. } = self else {
+            return false;
+        };
         match source {
             // 5 is SQLITE_BUSY, 6 SQLITE_LOCKED; the upper bits refine them.
             sqlx::Error::Database(error) => {

@@ -19,7 +19,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn begin_indexing(&self, lease: &Lease, all: &[Activation]) -> Result<Vec<Activation>, CatalogError> {
+    pub async fn begin_indexing(
+        &self,
+        lease: &Lease,
+        all: &[Activation],
+    ) -> Result<Vec<Activation>, CatalogError> {
         let mut transaction = self.write().await?;
         let mut own = Vec::with_capacity(all.len());
         for one in all {
@@ -40,11 +44,17 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn activate(&self, lease: &Lease, all: &[Activation]) -> Result<Vec<Activation>, CatalogError> {
+    pub async fn activate(
+        &self,
+        lease: &Lease,
+        all: &[Activation],
+    ) -> Result<Vec<Activation>, CatalogError> {
         let mut transaction = self.write().await?;
         let mut active = Vec::with_capacity(all.len());
         for one in all {
-            if is_own(&mut transaction, lease, one.job).await? && flip(&mut transaction, one.version).await? {
+            if is_own(&mut transaction, lease, one.job).await?
+                && flip(&mut transaction, one.version).await?
+            {
                 active.push(*one);
             }
         }
@@ -56,7 +66,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn finish(&self, lease: &Lease, all: &[(JobId, &[String])]) -> Result<Vec<JobId>, CatalogError> {
+    pub async fn finish(
+        &self,
+        lease: &Lease,
+        all: &[(JobId, &[String])],
+    ) -> Result<Vec<JobId>, CatalogError> {
         let mut transaction = self.write().await?;
         let mut finished = Vec::with_capacity(all.len());
         for (job, warnings) in all {
@@ -65,7 +79,11 @@ impl Catalog {
                  warnings = $3, lease_owner = NULL, lease_until = NULL, updated_at = $4 \
                  WHERE id = $1 AND status = 'running' AND lease_owner = $2",
             );
-            let finish = finish.bind(job.to_string()).bind(&lease.owner).bind(row::list(warnings)).bind(now());
+            let finish = finish
+                .bind(job.to_string())
+                .bind(&lease.owner)
+                .bind(row::list(warnings))
+                .bind(now());
             if run(&mut transaction, "finish a job", finish).await? > 0 {
                 finished.push(*job);
             }
@@ -76,10 +94,19 @@ impl Catalog {
 }
 
 async fn touch(connection: &mut SqliteConnection, one: Activation) -> Result<(), CatalogError> {
-    let version = sqlx::query("UPDATE versions SET touched = 1 WHERE id = $1").bind(one.version.to_string());
+    let version =
+        sqlx::query("UPDATE versions SET touched = 1 WHERE id = $1").bind(one.version.to_string());
     run(connection, "note an index write", version).await?;
-    let job = sqlx::query("UPDATE jobs SET stage = 'indexing', progress = 0.9, updated_at = $2 WHERE id = $1");
-    run(connection, "note a job's stage", job.bind(one.job.to_string()).bind(now())).await.map(drop)
+    let job = sqlx::query(
+        "UPDATE jobs SET stage = 'indexing', progress = 0.9, updated_at = $2 WHERE id = $1",
+    );
+    run(
+        connection,
+        "note a job's stage",
+        job.bind(one.job.to_string()).bind(now()),
+    )
+    .await
+    .map(drop)
 }
 
 /// Makes a version the active one of its document; false where it may not be, because it was deleted or superseded.
@@ -104,7 +131,14 @@ async fn flip(connection: &mut SqliteConnection, version: VersionId) -> Result<b
          WHERE status IN ('queued', 'running') AND version_id IN (SELECT o.id FROM versions o WHERE o.state = 'removing' \
          AND o.document_id = (SELECT document_id FROM versions WHERE id = $1))",
     );
-    run(connection, "cancel repairs of a replaced version", repairs.bind(&key).bind(now())).await?;
+    run(
+        connection,
+        "cancel repairs of a replaced version",
+        repairs.bind(&key).bind(now()),
+    )
+    .await?;
     let newer = sqlx::query("UPDATE versions SET state = 'active' WHERE id = $1").bind(&key);
-    run(connection, "activate a version", newer).await.map(|_| true)
+    run(connection, "activate a version", newer)
+        .await
+        .map(|_| true)
 }

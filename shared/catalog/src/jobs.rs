@@ -72,7 +72,10 @@ impl Catalog {
         .fetch_one(&self.reader)
         .await
         .map_err(CatalogError::sql("count jobs"))?;
-        Ok(JobCounts { queued: row::number(&found, "queued")?, running: row::number(&found, "running")? })
+        Ok(JobCounts {
+            queued: row::number(&found, "queued")?,
+            running: row::number(&found, "running")?,
+        })
     }
 }
 
@@ -105,7 +108,10 @@ pub(crate) fn job(found: &SqliteRow) -> Result<Job, CatalogError> {
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a share between 0 and 1 loses only digits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a share between 0 and 1 loses only digits"
+)]
 fn progress(stored: f64) -> f32 {
     stored.clamp(0.0, 1.0) as f32
 }

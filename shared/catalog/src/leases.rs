@@ -46,7 +46,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn take_over(&self, lease: &Lease, alone: bool, max_crashes: u32) -> Result<TakenOver, CatalogError> {
+    pub async fn take_over(
+        &self,
+        lease: &Lease,
+        alone: bool,
+        max_crashes: u32,
+    ) -> Result<TakenOver, CatalogError> {
         let mut transaction = self.write().await?;
         let rows = sqlx::query(
             "SELECT id, stage, crashes FROM jobs WHERE kind = 'ingest' AND status = 'running' \
@@ -82,10 +87,11 @@ impl Catalog {
     /// [`CatalogError::Sql`].
     pub async fn claim(&self, lease: &Lease) -> Result<Option<Task>, CatalogError> {
         // A look without the write lock first: idle workers ask often.
-        let waiting = sqlx::query("SELECT 1 FROM jobs WHERE status = 'queued' AND kind = 'ingest' LIMIT 1")
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(CatalogError::sql("look for jobs"))?;
+        let waiting =
+            sqlx::query("SELECT 1 FROM jobs WHERE status = 'queued' AND kind = 'ingest' LIMIT 1")
+                .fetch_optional(&self.reader)
+                .await
+                .map_err(CatalogError::sql("look for jobs"))?;
         if waiting.is_none() {
             return Ok(None);
         }
@@ -101,7 +107,9 @@ impl Catalog {
         .fetch_optional(&mut *transaction)
         .await
         .map_err(CatalogError::sql("lease a job"))?;
-        let Some(claimed) = claimed else { return Ok(None) };
+        let Some(claimed) = claimed else {
+            return Ok(None);
+        };
         let version = stored_version(&mut transaction, row::id(&claimed, "version_id")?).await?;
         let job = jobs::job(&claimed)?;
         commit(transaction).await?;
@@ -113,9 +121,16 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Sql`].
     pub async fn renew(&self, lease: &Lease) -> Result<u64, CatalogError> {
-        let renew = sqlx::query("UPDATE jobs SET lease_until = $2 WHERE status = 'running' AND lease_owner = $1");
+        let renew = sqlx::query(
+            "UPDATE jobs SET lease_until = $2 WHERE status = 'running' AND lease_owner = $1",
+        );
         let mut transaction = self.write().await?;
-        let renewed = run(&mut transaction, "renew leases", renew.bind(&lease.owner).bind(lease.until())).await?;
+        let renewed = run(
+            &mut transaction,
+            "renew leases",
+            renew.bind(&lease.owner).bind(lease.until()),
+        )
+        .await?;
         commit(transaction).await?;
         Ok(renewed)
     }
@@ -130,7 +145,12 @@ impl Catalog {
              lease_until = NULL, updated_at = $2 WHERE status = 'running' AND lease_owner = $1",
         );
         let mut transaction = self.write().await?;
-        let given = run(&mut transaction, "hand jobs back", back.bind(&lease.owner).bind(now())).await?;
+        let given = run(
+            &mut transaction,
+            "hand jobs back",
+            back.bind(&lease.owner).bind(now()),
+        )
+        .await?;
         commit(transaction).await?;
         Ok(given)
     }
@@ -139,7 +159,13 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn advance(&self, lease: &Lease, job: JobId, stage: JobStage, share: f32) -> Result<bool, CatalogError> {
+    pub async fn advance(
+        &self,
+        lease: &Lease,
+        job: JobId,
+        stage: JobStage,
+        share: f32,
+    ) -> Result<bool, CatalogError> {
         let advance = sqlx::query(
             "UPDATE jobs SET stage = $3, progress = $4, updated_at = $5 \
              WHERE id = $1 AND status = 'running' AND lease_owner = $2",
@@ -156,7 +182,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn warn(&self, lease: &Lease, job: JobId, warnings: &[String]) -> Result<bool, CatalogError> {
+    pub async fn warn(
+        &self,
+        lease: &Lease,
+        job: JobId,
+        warnings: &[String],
+    ) -> Result<bool, CatalogError> {
         let warn = sqlx::query(
             "UPDATE jobs SET warnings = $3, updated_at = $4 WHERE id = $1 AND status = 'running' AND lease_owner = $2",
         )
@@ -171,7 +202,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn fail(&self, lease: &Lease, job: JobId, error: &ApiError) -> Result<bool, CatalogError> {
+    pub async fn fail(
+        &self,
+        lease: &Lease,
+        job: JobId,
+        error: &ApiError,
+    ) -> Result<bool, CatalogError> {
         let mut transaction = self.write().await?;
         if !is_own(&mut transaction, lease, job).await? {
             return Ok(false);
@@ -199,25 +235,39 @@ pub(crate) async fn is_own(
     lease: &Lease,
     job: JobId,
 ) -> Result<bool, CatalogError> {
-    let found = sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND status = 'running' AND lease_owner = $2")
-        .bind(job.to_string())
-        .bind(&lease.owner)
-        .fetch_optional(connection)
-        .await
-        .map_err(CatalogError::sql("read a lease"))?;
+    let found =
+        sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND status = 'running' AND lease_owner = $2")
+            .bind(job.to_string())
+            .bind(&lease.owner)
+            .fetch_optional(connection)
+            .await
+            .map_err(CatalogError::sql("read a lease"))?;
     Ok(found.is_some())
 }
 
-async fn queue(connection: &mut SqliteConnection, job: JobId, crashes: u32) -> Result<(), CatalogError> {
+async fn queue(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    crashes: u32,
+) -> Result<(), CatalogError> {
     let queue = sqlx::query(
         "UPDATE jobs SET status = 'queued', stage = 'queued', progress = 0, crashes = $2, lease_owner = NULL, \
          lease_until = NULL, updated_at = $3 WHERE id = $1",
     );
-    let queue = queue.bind(job.to_string()).bind(i64::from(crashes)).bind(now());
-    run(connection, "queue a dead worker's job", queue).await.map(drop)
+    let queue = queue
+        .bind(job.to_string())
+        .bind(i64::from(crashes))
+        .bind(now());
+    run(connection, "queue a dead worker's job", queue)
+        .await
+        .map(drop)
 }
 
-async fn fail(connection: &mut SqliteConnection, job: JobId, error: &ApiError) -> Result<(), CatalogError> {
+async fn fail(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    error: &ApiError,
+) -> Result<(), CatalogError> {
     let text = serde_json::to_string(error).map_err(|error| row::corrupt("an error", error))?;
     let version = sqlx::query(
         "UPDATE versions SET state = 'failed' WHERE state = 'pending' \
@@ -228,7 +278,13 @@ async fn fail(connection: &mut SqliteConnection, job: JobId, error: &ApiError) -
         "UPDATE jobs SET status = 'failed', stage = 'finished', error = $2, lease_owner = NULL, lease_until = NULL, \
          updated_at = $3 WHERE id = $1",
     );
-    run(connection, "fail a job", ended.bind(job.to_string()).bind(text).bind(now())).await.map(drop)
+    run(
+        connection,
+        "fail a job",
+        ended.bind(job.to_string()).bind(text).bind(now()),
+    )
+    .await
+    .map(drop)
 }
 
 fn poison(crashes: u32) -> ApiError {
@@ -239,4 +295,3 @@ fn poison(crashes: u32) -> ApiError {
         ..ApiError::default()
     }
 }
-

@@ -42,7 +42,10 @@ impl Pins {
     async fn pin(self: &Arc<Self>, hash: &ContentHash) -> Pin {
         let _gate = self.gate.lock().await;
         *self.counts().entry(hash.clone()).or_default() += 1;
-        Pin { hash: hash.clone(), pins: self.clone() }
+        Pin {
+            hash: hash.clone(),
+            pins: self.clone(),
+        }
     }
 }
 
@@ -99,12 +102,22 @@ impl Originals {
     /// # Errors
     /// [`CatalogError::File`].
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self, CatalogError> {
-        let originals = Self { root: root.into(), pins: Arc::default() };
+        let originals = Self {
+            root: root.into(),
+            pins: Arc::default(),
+        };
         let partial = originals.partial();
-        if fs::try_exists(&partial).await.map_err(file("look for", &partial))? {
-            fs::remove_dir_all(&partial).await.map_err(file("clear", &partial))?;
+        if fs::try_exists(&partial)
+            .await
+            .map_err(file("look for", &partial))?
+        {
+            fs::remove_dir_all(&partial)
+                .await
+                .map_err(file("clear", &partial))?;
         }
-        fs::create_dir_all(&partial).await.map_err(file("make", &partial))?;
+        fs::create_dir_all(&partial)
+            .await
+            .map_err(file("make", &partial))?;
         Ok(originals)
     }
 
@@ -122,7 +135,13 @@ impl Originals {
         let path = self.partial().join(Uuid::now_v7().simple().to_string());
         let file = File::create_new(&path).await.map_err(file("make", &path))?;
         let partial = Partial(Some(path));
-        Ok(OriginalWriter { file, partial, digest: Sha256::new(), bytes: 0, originals: self.clone() })
+        Ok(OriginalWriter {
+            file,
+            partial,
+            digest: Sha256::new(),
+            bytes: 0,
+            originals: self.clone(),
+        })
     }
 
     /// Keeps bytes that are in memory.
@@ -139,7 +158,11 @@ impl Originals {
     ///
     /// # Errors
     /// [`CatalogError`].
-    pub async fn collect(&self, catalog: &Catalog, originals: &[ContentHash]) -> Result<usize, CatalogError> {
+    pub async fn collect(
+        &self,
+        catalog: &Catalog,
+        originals: &[ContentHash],
+    ) -> Result<usize, CatalogError> {
         let mut collected = 0;
         for hash in originals {
             let _gate = self.pins.gate.lock().await;
@@ -157,7 +180,11 @@ impl Originals {
     /// [`CatalogError::File`].
     pub async fn all(&self) -> Result<Vec<ContentHash>, CatalogError> {
         let mut found = Vec::new();
-        for folder in names(&self.root).await?.into_iter().filter(|name| name.len() == 2) {
+        for folder in names(&self.root)
+            .await?
+            .into_iter()
+            .filter(|name| name.len() == 2)
+        {
             let inside = names(&self.root.join(folder)).await?;
             found.extend(inside.into_iter().map(ContentHash));
         }
@@ -177,7 +204,10 @@ impl OriginalWriter {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), CatalogError> {
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).await.map_err(file("write", &self.originals.root))
+        self.file
+            .write_all(bytes)
+            .await
+            .map_err(file("write", &self.originals.root))
     }
 
     /// Bytes so far.
@@ -194,7 +224,9 @@ impl OriginalWriter {
         let pin = Arc::new(self.originals.pins.pin(&hash).await);
         let path = self.originals.path(&hash);
         self.file.flush().await.map_err(file("write", &path))?;
-        let there = fs::metadata(&path).await.is_ok_and(|there| there.len() == self.bytes);
+        let there = fs::metadata(&path)
+            .await
+            .is_ok_and(|there| there.len() == self.bytes);
         if there {
             // Another upload may have named it a moment ago and not made the name durable yet.
             sync_folder(path.parent().unwrap_or(&self.originals.root)).await?;
@@ -202,15 +234,24 @@ impl OriginalWriter {
             self.file.sync_all().await.map_err(file("sync", &path))?;
             publish(&mut self.partial, &self.originals.root, &path).await?;
         }
-        Ok(StoredOriginal { hash, bytes: self.bytes, _pin: pin })
+        Ok(StoredOriginal {
+            hash,
+            bytes: self.bytes,
+            _pin: pin,
+        })
     }
 }
 
 /// Gives a partial file its name, and makes the name durable.
 async fn publish(partial: &mut Partial, root: &Path, path: &Path) -> Result<(), CatalogError> {
     let folder = path.parent().unwrap_or(root);
-    if !fs::try_exists(folder).await.map_err(file("look for", folder))? {
-        fs::create_dir_all(folder).await.map_err(file("make", folder))?;
+    if !fs::try_exists(folder)
+        .await
+        .map_err(file("look for", folder))?
+    {
+        fs::create_dir_all(folder)
+            .await
+            .map_err(file("make", folder))?;
         sync_folder(root).await?;
     }
     if let Some(from) = partial.0.as_ref() {
@@ -247,5 +288,9 @@ async fn names(folder: &Path) -> Result<Vec<String>, CatalogError> {
 
 fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CatalogError + use<> {
     let path = path.to_owned();
-    move |source| CatalogError::File { doing, path, source }
+    move |source| CatalogError::File {
+        doing,
+        path,
+        source,
+    }
 }

@@ -1,7 +1,9 @@
 use crate::catalog::{commit, now, run};
 use crate::leases::is_own;
 use crate::{Catalog, CatalogError, Lease, row};
-use lore_types::{Chunk, ContentHash, DocumentFormat, DocumentId, JobId, Metadata, Span, VersionId};
+use lore_types::{
+    Chunk, ContentHash, DocumentFormat, DocumentId, JobId, Metadata, Span, VersionId,
+};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -81,7 +83,12 @@ impl Catalog {
         }
         clear(&mut transaction, version).await?;
         let text = sqlx::query("INSERT INTO texts (version_id, body) VALUES ($1, $2)");
-        run(&mut transaction, "keep a text", text.bind(version.to_string()).bind(&parsed.text)).await?;
+        run(
+            &mut transaction,
+            "keep a text",
+            text.bind(version.to_string()).bind(&parsed.text),
+        )
+        .await?;
         for some in chunks.chunks(CHUNKS_A_STATEMENT) {
             insert(&mut transaction, some).await?;
         }
@@ -108,7 +115,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn chunks(&self, version: VersionId, from: u32, limit: u32) -> Result<Vec<Chunk>, CatalogError> {
+    pub async fn chunks(
+        &self,
+        version: VersionId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<Chunk>, CatalogError> {
         let rows = sqlx::query(
             "SELECT c.*, v.document_id FROM chunks c JOIN versions v ON v.id = c.version_id \
              WHERE c.version_id = $1 AND c.ordinal >= $2 ORDER BY c.ordinal LIMIT $3",
@@ -127,7 +139,9 @@ async fn clear(connection: &mut SqliteConnection, version: VersionId) -> Result<
     let chunks = sqlx::query("DELETE FROM chunks WHERE version_id = $1").bind(version.to_string());
     run(connection, "drop an earlier attempt's chunks", chunks).await?;
     let text = sqlx::query("DELETE FROM texts WHERE version_id = $1").bind(version.to_string());
-    run(connection, "drop an earlier attempt's text", text).await.map(drop)
+    run(connection, "drop an earlier attempt's text", text)
+        .await
+        .map(drop)
 }
 
 async fn insert(connection: &mut SqliteConnection, chunks: &[Chunk]) -> Result<(), CatalogError> {
@@ -146,7 +160,9 @@ async fn insert(connection: &mut SqliteConnection, chunks: &[Chunk]) -> Result<(
             .push_bind(chunk.text.clone())
             .push_bind(i64::from(chunk.tokens));
     });
-    run(connection, "keep chunks", builder.build()).await.map(drop)
+    run(connection, "keep chunks", builder.build())
+        .await
+        .map(drop)
 }
 
 async fn describe(
@@ -165,7 +181,9 @@ async fn describe(
     .bind(parsed.title.as_deref())
     .bind(parsed.pages.map(i64::from))
     .bind(chunks as i64);
-    run(connection, "describe a version", describe).await.map(drop)
+    run(connection, "describe a version", describe)
+        .await
+        .map(drop)
 }
 
 async fn begin_embedding(
@@ -173,8 +191,13 @@ async fn begin_embedding(
     job: JobId,
     parsed: &ParsedVersion,
 ) -> Result<(), CatalogError> {
-    let begin = sqlx::query("UPDATE jobs SET stage = 'embedding', warnings = $2, updated_at = $3 WHERE id = $1");
-    let begin = begin.bind(job.to_string()).bind(row::list(&parsed.warnings)).bind(now());
+    let begin = sqlx::query(
+        "UPDATE jobs SET stage = 'embedding', warnings = $2, updated_at = $3 WHERE id = $1",
+    );
+    let begin = begin
+        .bind(job.to_string())
+        .bind(row::list(&parsed.warnings))
+        .bind(now());
     run(connection, "note a job's stage", begin).await.map(drop)
 }
 
@@ -216,7 +239,10 @@ fn chunk(found: &SqliteRow) -> Result<Chunk, CatalogError> {
         document_id: row::id(found, "document_id")?,
         version_id: row::id(found, "version_id")?,
         ordinal: row::number(found, "ordinal")?,
-        span: Span::new(row::number(found, "span_start")?, row::number(found, "span_end")?),
+        span: Span::new(
+            row::number(found, "span_start")?,
+            row::number(found, "span_end")?,
+        ),
         text: row::get(found, "body")?,
         heading: row::texts(found, "heading")?,
         page: row::optional_number(found, "page")?,

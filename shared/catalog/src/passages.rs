@@ -56,10 +56,18 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`]. A collection that is not there has no passages.
-    pub async fn passages(&self, collection: &str, ids: &[ChunkId]) -> Result<Hydrated, CatalogError> {
+    pub async fn passages(
+        &self,
+        collection: &str,
+        ids: &[ChunkId],
+    ) -> Result<Hydrated, CatalogError> {
         let mut found = HashMap::with_capacity(ids.len());
         // One read transaction is one snapshot, however many statements.
-        let mut snapshot = self.reader.begin().await.map_err(CatalogError::sql("begin to read passages"))?;
+        let mut snapshot = self
+            .reader
+            .begin()
+            .await
+            .map_err(CatalogError::sql("begin to read passages"))?;
         for some in ids.chunks(IDS_A_STATEMENT) {
             let mut builder = select(collection, some);
             let rows = builder.build().fetch_all(&mut *snapshot).await;
@@ -68,7 +76,10 @@ impl Catalog {
                 found.insert(passage.chunk_id, passage);
             }
         }
-        snapshot.commit().await.map_err(CatalogError::sql("end reading passages"))?;
+        snapshot
+            .commit()
+            .await
+            .map_err(CatalogError::sql("end reading passages"))?;
         let passages: Vec<_> = ids.iter().filter_map(|id| found.remove(id)).collect();
         let stale = ids.len() - passages.len();
         Ok(Hydrated { passages, stale })
@@ -81,7 +92,9 @@ fn select(collection: &str, ids: &[ChunkId]) -> QueryBuilder<Sqlite> {
          JOIN versions v ON v.id = c.version_id AND v.state = 'active' JOIN documents d ON d.id = v.document_id \
          WHERE v.collection = ",
     );
-    builder.push_bind(collection.to_owned()).push(" AND c.id IN (");
+    builder
+        .push_bind(collection.to_owned())
+        .push(" AND c.id IN (");
     let mut list = builder.separated(", ");
     for id in ids {
         list.push_bind(id.to_string());
@@ -100,7 +113,10 @@ fn passage(found: &SqliteRow) -> Result<StoredPassage, CatalogError> {
         version: row::number(found, "number")?,
         ordinal: row::number(found, "ordinal")?,
         text: row::get(found, "body")?,
-        span: Span::new(row::number(found, "span_start")?, row::number(found, "span_end")?),
+        span: Span::new(
+            row::number(found, "span_start")?,
+            row::number(found, "span_end")?,
+        ),
         heading: row::texts(found, "heading")?,
         page: row::optional_number(found, "page")?,
         metadata: row::metadata(found, "metadata")?,

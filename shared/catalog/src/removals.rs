@@ -62,10 +62,11 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Sql`].
     pub async fn doomed_collections(&self) -> Result<Vec<String>, CatalogError> {
-        let rows = sqlx::query("SELECT name FROM collections WHERE state = 'removing' ORDER BY name")
-            .fetch_all(&self.reader)
-            .await
-            .map_err(CatalogError::sql("list deleted collections"))?;
+        let rows =
+            sqlx::query("SELECT name FROM collections WHERE state = 'removing' ORDER BY name")
+                .fetch_all(&self.reader)
+                .await
+                .map_err(CatalogError::sql("list deleted collections"))?;
         rows.iter().map(|found| row::get(found, "name")).collect()
     }
 
@@ -81,7 +82,10 @@ impl Catalog {
             .fetch_all(&mut *transaction)
             .await
             .map_err(CatalogError::sql("list a collection's originals"))?;
-        let used = rows.iter().map(|found| row::get(found, "content_hash").map(ContentHash)).collect();
+        let used = rows
+            .iter()
+            .map(|found| row::get(found, "content_hash").map(ContentHash))
+            .collect();
         for (doing, statement) in PURGE {
             run(&mut transaction, doing, sqlx::query(statement).bind(name)).await?;
         }
@@ -113,19 +117,26 @@ const PURGE: [(&str, &str); 3] = [
         "purge a collection's documents",
         "DELETE FROM documents WHERE collection = (SELECT name FROM collections WHERE name = $1 AND state = 'removing')",
     ),
-    ("purge a collection", "DELETE FROM collections WHERE name = $1 AND state = 'removing'"),
+    (
+        "purge a collection",
+        "DELETE FROM collections WHERE name = $1 AND state = 'removing'",
+    ),
 ];
 
 async fn purge(connection: &mut SqliteConnection, version: VersionId) -> Result<(), CatalogError> {
     let key = version.to_string();
-    let failed = sqlx::query("UPDATE versions SET touched = 0 WHERE id = $1 AND state = 'failed'").bind(&key);
+    let failed = sqlx::query("UPDATE versions SET touched = 0 WHERE id = $1 AND state = 'failed'")
+        .bind(&key);
     run(connection, "clean a failed version", failed).await?;
-    let document = sqlx::query("SELECT document_id FROM versions WHERE id = $1 AND state = 'removing'")
-        .bind(&key)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(CatalogError::sql("read a version"))?;
-    let Some(document) = document else { return Ok(()) };
+    let document =
+        sqlx::query("SELECT document_id FROM versions WHERE id = $1 AND state = 'removing'")
+            .bind(&key)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(CatalogError::sql("read a version"))?;
+    let Some(document) = document else {
+        return Ok(());
+    };
     let document: String = row::get(&document, "document_id")?;
     let gone = sqlx::query("DELETE FROM versions WHERE id = $1").bind(&key);
     run(connection, "purge a version", gone).await?;
@@ -133,5 +144,7 @@ async fn purge(connection: &mut SqliteConnection, version: VersionId) -> Result<
         "DELETE FROM documents WHERE id = $1 AND deleted = 1 \
          AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.document_id = $1)",
     );
-    run(connection, "purge a document", empty.bind(document)).await.map(drop)
+    run(connection, "purge a document", empty.bind(document))
+        .await
+        .map(drop)
 }

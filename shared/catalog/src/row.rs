@@ -24,13 +24,20 @@ pub(crate) fn id<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T,
 }
 
 /// A column that holds an id or nothing.
-pub(crate) fn optional_id<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, CatalogError> {
+pub(crate) fn optional_id<T: FromStr>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<T>, CatalogError> {
     let text: Option<&str> = get(row, column)?;
-    text.map(|text| text.parse().map_err(|_| corrupt("an id", text))).transpose()
+    text.map(|text| text.parse().map_err(|_| corrupt("an id", text)))
+        .transpose()
 }
 
 /// A column that holds a count.
-pub(crate) fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &'static str) -> Result<T, CatalogError> {
+pub(crate) fn number<T: TryFrom<i64>>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<T, CatalogError> {
     let value: i64 = get(row, column)?;
     T::try_from(value).map_err(|_| corrupt("a count", value))
 }
@@ -41,13 +48,16 @@ pub(crate) fn optional_number<T: TryFrom<i64>>(
     column: &'static str,
 ) -> Result<Option<T>, CatalogError> {
     let value: Option<i64> = get(row, column)?;
-    value.map(|value| T::try_from(value).map_err(|_| corrupt("a count", value))).transpose()
+    value
+        .map(|value| T::try_from(value).map_err(|_| corrupt("a count", value)))
+        .transpose()
 }
 
 /// A column that holds a point in time.
 pub(crate) fn time(row: &SqliteRow, column: &'static str) -> Result<OffsetDateTime, CatalogError> {
     let micros: i64 = get(row, column)?;
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| corrupt("a time", micros))
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .map_err(|_| corrupt("a time", micros))
 }
 
 /// A column that holds metadata.
@@ -63,9 +73,13 @@ pub(crate) fn texts(row: &SqliteRow, column: &'static str) -> Result<Vec<String>
 }
 
 /// A column that holds a format or nothing.
-pub(crate) fn format(row: &SqliteRow, column: &'static str) -> Result<Option<DocumentFormat>, CatalogError> {
+pub(crate) fn format(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<DocumentFormat>, CatalogError> {
     let text: Option<&str> = get(row, column)?;
-    text.map(|text| from_word(text, "a document format")).transpose()
+    text.map(|text| from_word(text, "a document format"))
+        .transpose()
 }
 
 /// A list of texts as a column holds it.
@@ -92,7 +106,13 @@ impl Word for JobKind {
 }
 
 impl Word for JobStatus {
-    const ALL: &'static [Self] = &[Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+    const ALL: &'static [Self] = &[
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
     fn word(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -134,7 +154,11 @@ pub(crate) fn word<T: Word + Copy>(
     expected: &'static str,
 ) -> Result<T, CatalogError> {
     let text: &str = get(row, column)?;
-    T::ALL.iter().copied().find(|value| value.word() == text).ok_or_else(|| corrupt(expected, text))
+    T::ALL
+        .iter()
+        .copied()
+        .find(|value| value.word() == text)
+        .ok_or_else(|| corrupt(expected, text))
 }
 
 fn from_word(text: &str, expected: &'static str) -> Result<DocumentFormat, CatalogError> {
@@ -142,5 +166,8 @@ fn from_word(text: &str, expected: &'static str) -> Result<DocumentFormat, Catal
 }
 
 pub(crate) fn corrupt(expected: &'static str, value: impl Display) -> CatalogError {
-    CatalogError::Corrupt { expected, value: value.to_string() }
+    CatalogError::Corrupt {
+        expected,
+        value: value.to_string(),
+    }
 }

@@ -95,7 +95,10 @@ CREATE INDEX jobs_by_document ON jobs (document_id, status);
 /// Brings the database to the newest schema. Processes that start together take turns.
 pub(crate) async fn migrate(pool: &SqlitePool) -> Result<(), CatalogError> {
     let failed = CatalogError::sql;
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a migration"))?;
+    let mut transaction = pool
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed("begin a migration"))?;
     sqlx::query("CREATE TABLE IF NOT EXISTS lore_schema (version BIGINT NOT NULL)")
         .execute(&mut *transaction)
         .await
@@ -109,13 +112,23 @@ pub(crate) async fn migrate(pool: &SqlitePool) -> Result<(), CatalogError> {
     if found > known {
         return Err(CatalogError::NewerSchema { found, known });
     }
-    for (change, number) in CHANGES.iter().zip(1..).filter(|(_, number)| *number > found) {
-        sqlx::raw_sql(*change).execute(&mut *transaction).await.map_err(failed("change its schema"))?;
+    for (change, number) in CHANGES
+        .iter()
+        .zip(1..)
+        .filter(|(_, number)| *number > found)
+    {
+        sqlx::raw_sql(*change)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed("change its schema"))?;
         sqlx::query("INSERT INTO lore_schema (version) VALUES ($1)")
             .bind(number)
             .execute(&mut *transaction)
             .await
             .map_err(failed("note its schema"))?;
     }
-    transaction.commit().await.map_err(failed("commit a migration"))
+    transaction
+        .commit()
+        .await
+        .map_err(failed("commit a migration"))
 }

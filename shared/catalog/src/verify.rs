@@ -57,13 +57,18 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
-    pub async fn version_states(&self, collection: &str) -> Result<HashMap<VersionId, VersionState>, CatalogError> {
+    pub async fn version_states(
+        &self,
+        collection: &str,
+    ) -> Result<HashMap<VersionId, VersionState>, CatalogError> {
         let rows = sqlx::query("SELECT id, state FROM versions WHERE collection = $1")
             .bind(collection)
             .fetch_all(&self.reader)
             .await
             .map_err(CatalogError::sql("list versions"))?;
-        rows.iter().map(|found| Ok((row::id(found, "id")?, state(row::get(found, "state")?)?))).collect()
+        rows.iter()
+            .map(|found| Ok((row::id(found, "id")?, state(row::get(found, "state")?)?)))
+            .collect()
     }
 
     /// Queues a job that writes an active version to the indexes once more; `None` where it is not active (any more), the
@@ -87,8 +92,14 @@ impl Catalog {
             return Ok(Some(job));
         }
         let number = row::number(&found, "number")?;
-        let ids = Ids { document: row::id(&found, "document_id")?, version, number, job: JobId::new() };
-        let (collection, name): (&str, &str) = (row::get(&found, "collection")?, row::get(&found, "name")?);
+        let ids = Ids {
+            document: row::id(&found, "document_id")?,
+            version,
+            number,
+            job: JobId::new(),
+        };
+        let (collection, name): (&str, &str) =
+            (row::get(&found, "collection")?, row::get(&found, "name")?);
         put_job(&mut transaction, collection, name, &ids).await?;
         commit(transaction).await?;
         Ok(Some(ids.job))

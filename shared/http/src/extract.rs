@@ -16,24 +16,41 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !is_json(request.headers()) {
             return Err(not_json(request.headers()));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unread(&rejection))?;
         parse(&bytes).map(Self)
     }
 }
 
 /// Whether the content type is JSON; one that is missing counts as JSON, because that is what `curl` users mean.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
-    let Ok(text) = value.to_str() else { return false };
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    let essence = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn not_json(headers: &HeaderMap) -> ApiFailure {
-    let actual = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let actual = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let actual = actual.unwrap_or_default();
-    ApiFailure::new(ErrorCode::UnsupportedMediaType, format!("the body has the content type `{actual}`"))
-        .hint("send JSON with `content-type: application/json`")
+    ApiFailure::new(
+        ErrorCode::UnsupportedMediaType,
+        format!("the body has the content type `{actual}`"),
+    )
+    .hint("send JSON with `content-type: application/json`")
 }
 
 fn unread(rejection: &axum::extract::rejection::BytesRejection) -> ApiFailure {
@@ -45,12 +62,22 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiFailure> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let failure = ApiFailure::new(ErrorCode::InvalidJson, format!("the JSON body is wrong: {}", error.inner()));
-        if path == "." { failure } else { failure.param(path) }
+        let failure = ApiFailure::new(
+            ErrorCode::InvalidJson,
+            format!("the JSON body is wrong: {}", error.inner()),
+        );
+        if path == "." {
+            failure
+        } else {
+            failure.param(path)
+        }
     })?;
-    reader
-        .end()
-        .map_err(|error| ApiFailure::new(ErrorCode::InvalidJson, format!("the JSON body is wrong: {error}")))?;
+    reader.end().map_err(|error| {
+        ApiFailure::new(
+            ErrorCode::InvalidJson,
+            format!("the JSON body is wrong: {error}"),
+        )
+    })?;
     Ok(value)
 }
 
@@ -62,9 +89,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiFailure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
-        let Query(value) = Query::from_request_parts(parts, state).await.map_err(|rejection| {
-            ApiFailure::new(ErrorCode::InvalidRequest, rejection.body_text().to_lowercase())
-        })?;
+        let Query(value) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| {
+                ApiFailure::new(
+                    ErrorCode::InvalidRequest,
+                    rejection.body_text().to_lowercase(),
+                )
+            })?;
         Ok(Self(value))
     }
 }
@@ -77,9 +109,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     type Rejection = ApiFailure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
-        let Path(value) = Path::from_request_parts(parts, state).await.map_err(|rejection| {
-            ApiFailure::new(ErrorCode::InvalidRequest, format!("the path is wrong: {}", rejection.body_text()))
-        })?;
+        let Path(value) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| {
+                ApiFailure::new(
+                    ErrorCode::InvalidRequest,
+                    format!("the path is wrong: {}", rejection.body_text()),
+                )
+            })?;
         Ok(Self(value))
     }
 }

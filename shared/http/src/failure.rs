@@ -29,7 +29,12 @@ impl ApiFailure {
             kind: code.kind().to_owned(),
             ..ApiError::default()
         };
-        Self { code, error: Box::new(error), retry_after: None, cause: None }
+        Self {
+            code,
+            error: Box::new(error),
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// A failure inside, of which the client learns nothing but that it happened.
@@ -110,10 +115,14 @@ impl Error for ApiFailure {}
 
 impl IntoResponse for ApiFailure {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: (*self.error).clone() };
+        let body = ErrorBody {
+            error: (*self.error).clone(),
+        };
         let mut response = (self.code.status(), Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response

@@ -24,23 +24,33 @@ pub struct RequestId(pub String);
 /// a service behind this one do. Each failure is logged once: its cause with the request id. Add this layer last, so
 /// that it is the outermost.
 pub fn sealed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router.fallback(no_route).method_not_allowed_fallback(wrong_method).layer(from_fn(seal))
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(seal))
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiFailure {
-    ApiFailure::new(ErrorCode::NotFound, format!("there is no route `{method} {}`", uri.path()))
-        .hint("`GET /openapi.json` lists every route")
+    ApiFailure::new(
+        ErrorCode::NotFound,
+        format!("there is no route `{method} {}`", uri.path()),
+    )
+    .hint("`GET /openapi.json` lists every route")
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiFailure {
-    ApiFailure::new(ErrorCode::MethodNotAllowed, format!("`{}` cannot be asked with {method}", uri.path()))
-        .hint("`GET /openapi.json` lists every route with its methods")
+    ApiFailure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("`{}` cannot be asked with {method}", uri.path()),
+    )
+    .hint("`GET /openapi.json` lists every route with its methods")
 }
 
 async fn seal(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let span =
+        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     let mut response = async {
         let response = next.run(request).await;
         finish(response, &id)
@@ -54,12 +64,17 @@ async fn seal(mut request: Request, next: Next) -> Response {
 }
 
 fn request_id(request: &Request) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let good = |id: &&str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(allowed)
     };
-    given.filter(good).map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned)
+    given
+        .filter(good)
+        .map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned)
 }
 
 fn finish(mut response: Response, id: &str) -> Response {
@@ -86,7 +101,10 @@ fn finish(mut response: Response, id: &str) -> Response {
 }
 
 fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/json"))
 }
 
@@ -99,8 +117,18 @@ fn bare(status: StatusCode) -> ApiFailure {
 fn log(failure: &ApiFailure) {
     let cause = failure.cause_text().unwrap_or("none beyond the message");
     if failure.code().status().is_server_error() {
-        tracing::error!(code = failure.code().word(), cause, "{}", failure.error().message);
+        tracing::error!(
+            code = failure.code().word(),
+            cause,
+            "{}",
+            failure.error().message
+        );
     } else {
-        tracing::debug!(code = failure.code().word(), cause, "{}", failure.error().message);
+        tracing::debug!(
+            code = failure.code().word(),
+            cause,
+            "{}",
+            failure.error().message
+        );
     }
 }

@@ -72,12 +72,21 @@ impl Decoder {
     ///
     /// # Errors
     /// Names the tensor that is missing or has another shape than the configuration says.
-    pub fn load(source: &Source, context_length: Option<usize>, threads: usize, device: &Device) -> Result<Self> {
+    pub fn load(
+        source: &Source,
+        context_length: Option<usize>,
+        threads: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let settings = source.settings()?;
-        let context_length = context_length.unwrap_or(usize::MAX).min(settings.max_position_embeddings);
+        let context_length = context_length
+            .unwrap_or(usize::MAX)
+            .min(settings.max_position_embeddings);
         let hidden = settings.hidden_size;
         let table = [settings.vocab_size, hidden];
-        let layers = (0..settings.layers.len()).map(|index| Layer::load(source, &settings, index, device)).collect::<Result<Vec<_>>>()?;
+        let layers = (0..settings.layers.len())
+            .map(|index| Layer::load(source, &settings, index, device))
+            .collect::<Result<Vec<_>>>()?;
         let embedding = source.table("model.embed_tokens.weight", table, device)?;
         let head = Self::load_head(source, &settings, &embedding, device)?;
         let rotary = |rope| Rotary::new(rope, settings.head_dim, context_length, device);
@@ -94,14 +103,28 @@ impl Decoder {
         })
     }
 
-    fn load_head(source: &Source, settings: &Settings, embedding: &Matrix, device: &Device) -> Result<Linear> {
+    fn load_head(
+        source: &Source,
+        settings: &Settings,
+        embedding: &Matrix,
+        device: &Device,
+    ) -> Result<Linear> {
         let shape = [settings.vocab_size, settings.hidden_size];
-        let name = if settings.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let name = if settings.tie_word_embeddings {
+            "model.embed_tokens.weight"
+        } else {
+            "lm_head.weight"
+        };
         let weight = match (settings.tie_word_embeddings, embedding) {
             (true, Matrix::Dense(_)) => embedding.clone(),
             _ => source.matrix(name, shape, device)?,
         };
-        Ok(Linear { name: "lm_head".to_owned(), slot: settings.layers.len() * MODULES.len(), weight, bias: None })
+        Ok(Linear {
+            name: "lm_head".to_owned(),
+            slot: settings.layers.len() * MODULES.len(),
+            weight,
+            bias: None,
+        })
     }
 
     /// The checked configuration.
@@ -133,11 +156,17 @@ impl Decoder {
 
     /// Every linear layer that an adapter may attach to, in the order of their slots; the last is the output projection.
     pub fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.layers.iter().flat_map(|layer| &layer.linears).chain(std::iter::once(&self.head))
+        self.layers
+            .iter()
+            .flat_map(|layer| &layer.linears)
+            .chain(std::iter::once(&self.head))
     }
 
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.layers.iter_mut().flat_map(|layer| &mut layer.linears).chain(std::iter::once(&mut self.head))
+        self.layers
+            .iter_mut()
+            .flat_map(|layer| &mut layer.linears)
+            .chain(std::iter::once(&mut self.head))
     }
 
     /// Identifies the weights: two decoders with the same fingerprint have, for all that matters, the same base model.
@@ -147,20 +176,34 @@ impl Decoder {
     /// When memory cannot be had.
     pub fn fingerprint(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        hash.update(serde_json::to_vec(&self.settings).map_err(|error| ModelError::Invalid(error.to_string()))?);
+        hash.update(
+            serde_json::to_vec(&self.settings)
+                .map_err(|error| ModelError::Invalid(error.to_string()))?,
+        );
         for linear in self.linears() {
             let (outputs, _) = linear.weight.dims()?;
-            let rows = linear.weight.rows(&[0, u32::try_from(outputs / 2).unwrap_or(0)])?;
+            let rows = linear
+                .weight
+                .rows(&[0, u32::try_from(outputs / 2).unwrap_or(0)])?;
             let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
             hash.update(linear.name.as_bytes());
-            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+            values
+                .iter()
+                .for_each(|value| hash.update(value.to_le_bytes()));
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 
     /// Bytes of all weights in memory.
     pub fn size_in_bytes(&self) -> usize {
-        self.linears().map(|linear| linear.weight.size_in_bytes()).sum::<usize>() + self.embedding.size_in_bytes()
+        self.linears()
+            .map(|linear| linear.weight.size_in_bytes())
+            .sum::<usize>()
+            + self.embedding.size_in_bytes()
     }
 
     /// Computes the segments together and adds their tokens to their caches.
@@ -174,19 +217,33 @@ impl Decoder {
     ///
     /// # Errors
     /// A segment without tokens, a token outside the vocabulary, a context that is full.
-    pub fn forward(&self, segments: &mut [Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        segments: &mut [Segment<'_>],
+        wanted: Wanted,
+        products: Products,
+    ) -> Result<Tensor> {
         // On a thread of the pool: the loops below then share its threads without a hand-over each.
         let threads = Arc::clone(&self.threads);
         threads.install(|| self.compute(segments, wanted, products))
     }
 
-    fn compute(&self, segments: &mut [Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+    fn compute(
+        &self,
+        segments: &mut [Segment<'_>],
+        wanted: Wanted,
+        products: Products,
+    ) -> Result<Tensor> {
         let hidden = self.hidden(segments, products)?;
         let rows = match wanted {
             Wanted::All => hidden,
             Wanted::Last => last_rows(&hidden, segments)?,
         };
-        let normed = candle_nn::ops::rms_norm(&rows.contiguous()?, &self.norm, self.settings.rms_norm_eps as f32)?;
+        let normed = candle_nn::ops::rms_norm(
+            &rows.contiguous()?,
+            &self.norm,
+            self.settings.rms_norm_eps as f32,
+        )?;
         self.logits(&normed, segments, wanted, products)
     }
 
@@ -197,7 +254,10 @@ impl Decoder {
         for segment in segments.iter_mut() {
             segment.cache.reserve(segment.tokens.len())?;
         }
-        let mut caches: Vec<&mut KvCache> = segments.iter_mut().map(|segment| &mut *segment.cache).collect();
+        let mut caches: Vec<&mut KvCache> = segments
+            .iter_mut()
+            .map(|segment| &mut *segment.cache)
+            .collect();
         for layer in &self.layers {
             x = layer.infer(&x, &pass, &mut caches)?;
         }
@@ -215,7 +275,11 @@ impl Decoder {
     pub fn hidden_states(&self, tokens: &[u32], adapter: Option<&Adapter>) -> Result<Vec<Tensor>> {
         let mut cache = self.new_cache()?;
         cache.reserve(tokens.len())?;
-        let segment = Segment { tokens, cache: &mut cache, adapter };
+        let segment = Segment {
+            tokens,
+            cache: &mut cache,
+            adapter,
+        };
         let pass = self.pass(std::slice::from_ref(&segment), Products::Float)?;
         let mut states = vec![self.embed(tokens)?];
         for layer in &self.layers {
@@ -238,12 +302,22 @@ impl Decoder {
     pub fn all_logits(&self, ids: &[Vec<u32>], adapter: Option<&Adapter>) -> Result<Tensor> {
         let length = ids.first().map_or(0, Vec::len);
         if length == 0 || ids.iter().any(|row| row.len() != length) {
-            return Err(ModelError::Invalid("the rows of ids must have one length of at least 1".to_owned()));
+            return Err(ModelError::Invalid(
+                "the rows of ids must have one length of at least 1".to_owned(),
+            ));
         }
         let mut rows = Vec::with_capacity(ids.len());
         for tokens in ids {
             let mut cache = self.new_cache()?;
-            rows.push(self.forward(&mut [Segment { tokens, cache: &mut cache, adapter }], Wanted::All, Products::Float)?);
+            rows.push(self.forward(
+                &mut [Segment {
+                    tokens,
+                    cache: &mut cache,
+                    adapter,
+                }],
+                Wanted::All,
+                Products::Float,
+            )?);
         }
         Ok(Tensor::stack(&rows, 0)?)
     }
@@ -253,11 +327,16 @@ impl Decoder {
         let mut rows = Vec::new();
         for segment in segments {
             if segment.tokens.is_empty() {
-                return Err(ModelError::Invalid("a segment needs at least one token".to_owned()));
+                return Err(ModelError::Invalid(
+                    "a segment needs at least one token".to_owned(),
+                ));
             }
             ranges.push(rows.len()..rows.len() + segment.tokens.len());
             let first = segment.cache.len();
-            rows.extend((first..first + segment.tokens.len()).map(|position| u32::try_from(position).unwrap_or(u32::MAX)));
+            rows.extend(
+                (first..first + segment.tokens.len())
+                    .map(|position| u32::try_from(position).unwrap_or(u32::MAX)),
+            );
         }
         Ok(Pass {
             segments: ranges,
@@ -270,13 +349,22 @@ impl Decoder {
     /// The angles of rows at these positions, by index of the rotation.
     pub(crate) fn angles(&self, rows: Vec<u32>) -> Result<Vec<Angles>> {
         let positions = positions(rows, self.context_length, &self.device)?;
-        self.rotaries.iter().map(|rotary| rotary.angles(&positions)).collect()
+        self.rotaries
+            .iter()
+            .map(|rotary| rotary.angles(&positions))
+            .collect()
     }
 
     /// The embeddings of tokens: (tokens, hidden).
     pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.settings.vocab_size) {
-            return Err(ModelError::Invalid(format!("token {token} is not in the vocabulary of {}", self.settings.vocab_size)));
+        if let Some(token) = tokens
+            .iter()
+            .find(|token| **token as usize >= self.settings.vocab_size)
+        {
+            return Err(ModelError::Invalid(format!(
+                "token {token} is not in the vocabulary of {}",
+                self.settings.vocab_size
+            )));
         }
         let rows = self.embedding.rows(tokens)?;
         match self.settings.embedding_scale {
@@ -285,28 +373,55 @@ impl Decoder {
         }
     }
 
-    fn logits(&self, normed: &Tensor, segments: &[Segment<'_>], wanted: Wanted, products: Products) -> Result<Tensor> {
+    fn logits(
+        &self,
+        normed: &Tensor,
+        segments: &[Segment<'_>],
+        wanted: Wanted,
+        products: Products,
+    ) -> Result<Tensor> {
         let integers = products == Products::Integers || wanted == Wanted::Last;
         let mut start = 0;
         let mut ranges = Vec::with_capacity(segments.len());
         for segment in segments {
-            let rows = if wanted == Wanted::Last { 1 } else { segment.tokens.len() };
+            let rows = if wanted == Wanted::Last {
+                1
+            } else {
+                segment.tokens.len()
+            };
             ranges.push(start..start + rows);
             start += rows;
         }
-        let pass = Pass { segments: ranges, adapters: segments.iter().map(|segment| segment.adapter).collect(), angles: Vec::new(), integers };
+        let pass = Pass {
+            segments: ranges,
+            adapters: segments.iter().map(|segment| segment.adapter).collect(),
+            angles: Vec::new(),
+            integers,
+        };
         pass.linear(&self.head, normed)
     }
 }
 
 fn thread_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
-    let threads = if threads == 0 { candle_core::utils::get_num_threads() } else { threads };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("lore-model-{index}")).build();
-    pool.map(Arc::new).map_err(|error| ModelError::Invalid(format!("the model's threads cannot be started: {error}")))
+    let threads = if threads == 0 {
+        candle_core::utils::get_num_threads()
+    } else {
+        threads
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("lore-model-{index}"))
+        .build();
+    pool.map(Arc::new).map_err(|error| {
+        ModelError::Invalid(format!("the model's threads cannot be started: {error}"))
+    })
 }
 
 fn joined_tokens(segments: &[Segment<'_>]) -> Vec<u32> {
-    segments.iter().flat_map(|segment| segment.tokens.iter().copied()).collect()
+    segments
+        .iter()
+        .flat_map(|segment| segment.tokens.iter().copied())
+        .collect()
 }
 
 fn last_rows(hidden: &Tensor, segments: &[Segment<'_>]) -> Result<Tensor> {

@@ -32,7 +32,9 @@ pub enum ModelError {
         problem: String,
     },
     /// The architecture is not one of Lore's.
-    #[error("architecture `{0}` is not supported; supported are llama, mistral, qwen2, qwen3 and gemma3_text")]
+    #[error(
+        "architecture `{0}` is not supported; supported are llama, mistral, qwen2, qwen3 and gemma3_text"
+    )]
     UnknownArchitecture(String),
     /// A setting that would change the numbers is not supported.
     #[error("`{setting}` = {value} is not supported{}", remedy.as_ref().map(|r| format!("; {r}")).unwrap_or_default())]
@@ -67,7 +69,9 @@ pub enum ModelError {
     #[error("the chat template failed: {0}")]
     Template(String),
     /// The model has no chat template.
-    #[error("the model has no chat template, so it cannot hold a conversation; use an instruction-tuned model")]
+    #[error(
+        "the model has no chat template, so it cannot hold a conversation; use an instruction-tuned model"
+    )]
     NoTemplate,
     /// An adapter uses something of PEFT that Lore does not support.
     #[error("adapter {}: `{setting}` = {value} is not supported", path.display())]
@@ -110,19 +114,32 @@ pub enum ModelError {
 
 impl ModelError {
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Read { path: path.to_owned(), source }
+        move |source| Self::Read {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Write { path: path.to_owned(), source }
+        move |source| Self::Write {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn damaged(path: &Path, problem: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), problem: problem.to_string() }
+        Self::Damaged {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        }
     }
 
     pub(crate) fn unsupported(setting: &str, value: impl ToString) -> Self {
-        Self::UnsupportedSetting { setting: setting.to_owned(), value: value.to_string(), remedy: None }
+        Self::UnsupportedSetting {
+            setting: setting.to_owned(),
+            value: value.to_string(),
+            remedy: None,
+        }
     }
 }
 

@@ -48,7 +48,11 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     };
     let mut classes: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for (name, dtype, count) in &sizes {
-        *classes.entry(class(name)).or_default().entry(dtype.clone()).or_default() += count;
+        *classes
+            .entry(class(name))
+            .or_default()
+            .entry(dtype.clone())
+            .or_default() += count;
     }
     let (tokenizer, tokenizer_problem) = match tokenizer(&source) {
         Ok(tokenizer) => (Some(tokenizer), None),
@@ -67,12 +71,21 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
 
 fn tokenizer(source: &Source) -> Result<TokenizerInspection> {
     let tokenizer = Tokenizer::load(source)?;
-    let stops = tokenizer.stops().iter().map(|stop| tokenizer.token_text(*stop)).collect();
-    Ok(TokenizerInspection { chat_template: tokenizer.template().is_some(), stops })
+    let stops = tokenizer
+        .stops()
+        .iter()
+        .map(|stop| tokenizer.token_text(*stop))
+        .collect();
+    Ok(TokenizerInspection {
+        chat_template: tokenizer.template().is_some(),
+        stops,
+    })
 }
 
 /// A tensor's name without the number of its layer.
 fn class(name: &str) -> String {
-    let parts = name.split('.').filter(|part| part.parse::<usize>().is_err());
+    let parts = name
+        .split('.')
+        .filter(|part| part.parse::<usize>().is_err());
     parts.collect::<Vec<_>>().join(".")
 }

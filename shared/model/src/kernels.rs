@@ -38,7 +38,10 @@ macro_rules! dispatch {
 pub(crate) use dispatch;
 
 /// The float32 values of a contiguous CPU tensor, handed to `read`.
-pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> candle_core::Result<R>) -> candle_core::Result<R> {
+pub(crate) fn with_values<R>(
+    tensor: &Tensor,
+    read: impl FnOnce(&[f32]) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => read(values(storage, layout)?),
@@ -47,8 +50,13 @@ pub(crate) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> candl
 }
 
 /// The float32 values of a contiguous layout.
-pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("a CPU kernel takes contiguous tensors only") };
+pub(crate) fn values<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> candle_core::Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a CPU kernel takes contiguous tensors only")
+    };
     match storage.as_slice::<f32>()?.get(start..end) {
         Some(values) => Ok(values),
         None => candle_core::bail!("a layout reaches past its storage"),

@@ -16,10 +16,15 @@ mod weights;
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};
 pub use error::{ModelError, Result};
 pub use generate::{LocalGenerator, LocalSettings, Sampler};
-pub use generator::{GenerateError, GenerateEvent, GenerateRequest, Generator, GeneratorInfo, TokenLogprob};
+pub use generator::{
+    GenerateError, GenerateEvent, GenerateRequest, Generator, GeneratorInfo, TokenLogprob,
+};
 pub use inspect::{Inspection, TokenizerInspection, inspect};
 pub use lora::{Adapter, LoraConfig, LoraPair, TargetModules};
 pub use random::Random;
 pub use settings::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};
 pub use tokenizer::{ChatTemplate, Prompt, Tokenizer};
-pub use weights::{FrozenLinear, GgufFile, Matrix, Packed, SafetensorsFolder, Source, read_safetensors, write_safetensors};
+pub use weights::{
+    FrozenLinear, GgufFile, Matrix, Packed, SafetensorsFolder, Source, read_safetensors,
+    write_safetensors,
+};

@@ -55,7 +55,10 @@ impl Adapter {
 
     /// Slots and pairs, in the order of the slots.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, &LoraPair)> {
-        self.pairs.iter().enumerate().filter_map(|(slot, pair)| Some((slot, pair.as_ref()?)))
+        self.pairs
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, pair)| Some((slot, pair.as_ref()?)))
     }
 
     /// What PEFT calls `adapter_config.json`.
@@ -65,7 +68,9 @@ impl Adapter {
 
     /// Number of trained values.
     pub fn parameters(&self) -> usize {
-        self.pairs().map(|(_, pair)| pair.a.elem_count() + pair.b.elem_count()).sum()
+        self.pairs()
+            .map(|(_, pair)| pair.a.elem_count() + pair.b.elem_count())
+            .sum()
     }
 }
 
@@ -79,7 +84,9 @@ impl Decoder {
         let mut merged = self.clone();
         for linear in merged.linears_mut() {
             if let Some(pair) = adapter.pair(linear.slot) {
-                linear.weight = Matrix::Dense((linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?);
+                linear.weight = Matrix::Dense(
+                    (linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?,
+                );
             }
         }
         Ok(merged)

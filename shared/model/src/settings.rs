@@ -174,16 +174,29 @@ impl Settings {
                 return Err(ModelError::unsupported(setting, 0));
             }
         }
-        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
-            return Err(ModelError::unsupported("num_key_value_heads", self.num_key_value_heads));
+        if !self
+            .num_attention_heads
+            .is_multiple_of(self.num_key_value_heads)
+        {
+            return Err(ModelError::unsupported(
+                "num_key_value_heads",
+                self.num_key_value_heads,
+            ));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Err(ModelError::unsupported("head_dim", self.head_dim));
         }
-        if let Some(window) = self.layers.iter().filter_map(|layer| layer.window).find(|window| *window == 0) {
+        if let Some(window) = self
+            .layers
+            .iter()
+            .filter_map(|layer| layer.window)
+            .find(|window| *window == 0)
+        {
             return Err(ModelError::unsupported("sliding_window", window));
         }
-        self.ropes.iter().try_for_each(|rope| check_rope(rope, self.head_dim))
+        self.ropes
+            .iter()
+            .try_for_each(|rope| check_rope(rope, self.head_dim))
     }
 }
 
@@ -192,17 +205,26 @@ fn check_rope(rope: &RopeSettings, head_dim: usize) -> Result<()> {
         return Err(ModelError::unsupported("rope_theta", rope.theta));
     }
     match &rope.scaling {
-        RopeScaling::Linear(factor) | RopeScaling::Llama3 { factor, .. } if !(factor.is_finite() && *factor > 0.0) => {
+        RopeScaling::Linear(factor) | RopeScaling::Llama3 { factor, .. }
+            if !(factor.is_finite() && *factor > 0.0) =>
+        {
             Err(ModelError::unsupported("rope_scaling.factor", factor))
         }
-        RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. } if high_freq_factor <= low_freq_factor => {
-            Err(ModelError::unsupported("rope_scaling.high_freq_factor", high_freq_factor))
+        RopeScaling::Llama3 {
+            low_freq_factor,
+            high_freq_factor,
+            ..
+        } if high_freq_factor <= low_freq_factor => Err(ModelError::unsupported(
+            "rope_scaling.high_freq_factor",
+            high_freq_factor,
+        )),
+        RopeScaling::Factors(factors) if factors.len() != head_dim / 2 => {
+            Err(ModelError::WrongShape {
+                name: "rope_freqs.weight".to_owned(),
+                expected: vec![head_dim / 2],
+                actual: vec![factors.len()],
+            })
         }
-        RopeScaling::Factors(factors) if factors.len() != head_dim / 2 => Err(ModelError::WrongShape {
-            name: "rope_freqs.weight".to_owned(),
-            expected: vec![head_dim / 2],
-            actual: vec![factors.len()],
-        }),
         _ => Ok(()),
     }
 }

@@ -60,7 +60,14 @@ pub struct Prompt {
 }
 
 /// Tokens that end an answer by their name, whatever the configuration says.
-const END_TOKENS: [&str; 6] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
+const END_TOKENS: [&str; 6] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "</s>",
+];
 
 impl Tokenizer {
     /// The tokenizer of a base model.
@@ -91,8 +98,27 @@ impl Tokenizer {
         stops.sort_unstable();
         stops.dedup();
         let bos = description.bos.as_ref().and_then(id);
-        let template = description.template.map(|template| ChatTemplate::new(template, description.bos.unwrap_or_default(), description.eos.unwrap_or_default())).transpose()?;
-        Ok(Self { inner: Arc::new(Inner { plain, following, markers, pieces, template, stops, bos }) })
+        let template = description
+            .template
+            .map(|template| {
+                ChatTemplate::new(
+                    template,
+                    description.bos.unwrap_or_default(),
+                    description.eos.unwrap_or_default(),
+                )
+            })
+            .transpose()?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                plain,
+                following,
+                markers,
+                pieces,
+                template,
+                stops,
+                bos,
+            }),
+        })
     }
 
     /// Renders a conversation and cuts it into tokens. `answer` adds what makes the model answer.
@@ -108,17 +134,27 @@ impl Tokenizer {
         let shield = self.inner.markers.shield(messages);
         let shielded: Vec<Message> = messages
             .iter()
-            .map(|message| Message::new(message.role, shield.cover(&message.content, message.role == Role::Assistant)))
+            .map(|message| {
+                Message::new(
+                    message.role,
+                    shield.cover(&message.content, message.role == Role::Assistant),
+                )
+            })
             .collect();
         let text = template.render(&shielded, answer)?;
         let mut tokens = Vec::with_capacity(text.len() / 3);
         for part in self.inner.markers.split(&text) {
             match part {
                 markers::Part::Marker(id) => tokens.push(id),
-                markers::Part::Text(text) => self.encode_into(&shield.uncover(text), &mut tokens)?,
+                markers::Part::Text(text) => {
+                    self.encode_into(&shield.uncover(text), &mut tokens)?
+                }
             }
         }
-        Ok(Prompt { text: shield.uncover(&text), tokens })
+        Ok(Prompt {
+            text: shield.uncover(&text),
+            tokens,
+        })
     }
 
     /// The tokens of plain text: no special token is added, none is read from it.
@@ -136,7 +172,9 @@ impl Tokenizer {
             Some(following) if !tokens.is_empty() => following,
             _ => &self.inner.plain,
         };
-        let encoding = tokenizer.encode_fast(text, false).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let encoding = tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         tokens.extend_from_slice(encoding.get_ids());
         Ok(())
     }
@@ -144,7 +182,10 @@ impl Tokenizer {
     /// The text of tokens, special tokens left out. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
         let mut stream = Utf8Stream::new(&self.inner.pieces);
-        let mut text: String = tokens.iter().map(|token| self.push(&mut stream, *token)).collect();
+        let mut text: String = tokens
+            .iter()
+            .map(|token| self.push(&mut stream, *token))
+            .collect();
         text.push_str(&stream.finish());
         text
     }

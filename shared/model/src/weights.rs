@@ -9,8 +9,8 @@ mod safetensors;
 pub use gguf::GgufFile;
 pub use matrix::{FrozenLinear, Matrix};
 pub use packed::Packed;
-pub use safetensors::{SafetensorsFolder, read_safetensors, write_safetensors};
 pub(crate) use safetensors::write_whole;
+pub use safetensors::{SafetensorsFolder, read_safetensors, write_safetensors};
 
 use crate::error::{ModelError, Result};
 use crate::settings::Settings;
@@ -104,7 +104,11 @@ fn check_shape(name: &str, expected: &[usize], actual: &[usize]) -> Result<()> {
     if expected == actual {
         return Ok(());
     }
-    Err(ModelError::WrongShape { name: name.to_owned(), expected: expected.to_vec(), actual: actual.to_vec() })
+    Err(ModelError::WrongShape {
+        name: name.to_owned(),
+        expected: expected.to_vec(),
+        actual: actual.to_vec(),
+    })
 }
 
 /// The GGUF file of a folder that holds one and no `config.json`.
@@ -112,6 +116,12 @@ fn lone_gguf(folder: &Path) -> Option<std::path::PathBuf> {
     if folder.join("config.json").exists() {
         return None;
     }
-    let mut files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    files.find(|path| path.extension().is_some_and(|extension| extension == "gguf"))
+    let mut files = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    files.find(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "gguf")
+    })
 }

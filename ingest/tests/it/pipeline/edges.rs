@@ -11,51 +11,98 @@ fn form(name: &str) -> Form {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_that_are_wrong_are_refused_by_part() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     let long = "x".repeat(1_025);
     for (form, code) in [
         (Form::new().text("name", "a"), "invalid_request"),
         (form("a").text("colour", "red"), "invalid_request"),
         (form("a").text("metadata", "[1]"), "invalid_metadata"),
-        (form("a").text("metadata", r#"{"document.id": "x"}"#), "invalid_metadata"),
-        (form("a").text("metadata", r#"{"a": [[1]]}"#), "invalid_metadata"),
-        (form("a").text("metadata", format!(r#"{{"a": "{}"}}"#, "y".repeat(17 << 10))), "invalid_metadata"),
+        (
+            form("a").text("metadata", r#"{"document.id": "x"}"#),
+            "invalid_metadata",
+        ),
+        (
+            form("a").text("metadata", r#"{"a": [[1]]}"#),
+            "invalid_metadata",
+        ),
+        (
+            form("a").text(
+                "metadata",
+                format!(r#"{{"a": "{}"}}"#, "y".repeat(17 << 10)),
+            ),
+            "invalid_metadata",
+        ),
         (form("a").text("format", "sculpture"), "invalid_request"),
         (form("a\tb"), "invalid_name"),
         (form(" "), "invalid_name"),
         (form(&long), "invalid_name"),
-        (form("a").part("file", part("b", "x")).text("name", "c"), "invalid_request"),
+        (
+            form("a").part("file", part("b", "x")).text("name", "c"),
+            "invalid_request",
+        ),
     ] {
         let error = refused(lore.send_form("docs", form).await, StatusCode::BAD_REQUEST).await;
         assert_eq!(error.code, code, "{error:?}");
     }
-    assert_eq!(lore.get("/v1/collections/docs").await.status(), StatusCode::NOT_FOUND, "nothing was made");
+    assert_eq!(
+        lore.get("/v1/collections/docs").await.status(),
+        StatusCode::NOT_FOUND,
+        "nothing was made"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_much_is_refused_with_413() {
-    let small = IngestSettings { max_document: 1_000, max_body: 20_000, max_files: 2, ..settings() };
-    let Some(lore) = Lore::start_with(small).await else { return };
-    let many = form("a").part("file", part("b", "x")).part("file", part("c", "x"));
-    let error = refused(lore.send_form("docs", many).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+    let small = IngestSettings {
+        max_document: 1_000,
+        max_body: 20_000,
+        max_files: 2,
+        ..settings()
+    };
+    let Some(lore) = Lore::start_with(small).await else {
+        return;
+    };
+    let many = form("a")
+        .part("file", part("b", "x"))
+        .part("file", part("c", "x"));
+    let error = refused(
+        lore.send_form("docs", many).await,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    )
+    .await;
     assert_eq!(error.code, "too_many_files");
     for bytes in [1_001, 19_000, 30_000] {
         let large = Form::new().part("file", part("large", vec![b'x'; bytes]));
-        let error = refused(lore.send_form("docs", large).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+        let error = refused(
+            lore.send_form("docs", large).await,
+            StatusCode::PAYLOAD_TOO_LARGE,
+        )
+        .await;
         assert_eq!(error.code, "body_too_large", "{bytes}");
     }
     let text = json!({"name": "large", "text": "x".repeat(1_001)});
     let answer = lore.post("/v1/collections/docs/documents", &text).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let fits = Form::new().part("file", part("fits", vec![b'x'; 1_000]));
-    assert_eq!(lore.send_form("docs", fits).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(
+        lore.send_form("docs", fits).await.status(),
+        StatusCode::ACCEPTED
+    );
     let partial = lore.folder.path().join("files/partial");
-    assert_eq!(std::fs::read_dir(partial).expect("the folder").count(), 0, "nothing is left of refused uploads");
+    assert_eq!(
+        std::fs::read_dir(partial).expect("the folder").count(),
+        0,
+        "nothing is left of refused uploads"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_looks_like_a_path_is_only_a_name() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     let name = "../../etc/员工 \"手册\".txt";
     let body = json!({"name": name, "text": "Nothing outside the folder is touched."});
     let accepted = lore.upload_json("docs", &body).await;
@@ -71,49 +118,128 @@ async fn a_name_that_looks_like_a_path_is_only_a_name() {
     )
     .await;
     assert_eq!(found.data[0].name, name);
-    let content = lore.get(&format!("/v1/collections/docs/documents/{}/content", accepted.document_id)).await;
-    let disposition = content.headers()["content-disposition"].to_str().expect("text").to_owned();
-    assert!(disposition.contains("filename=\"__ ____.txt\""), "{disposition}");
-    assert!(disposition.contains("filename*=UTF-8''%E5%91%98"), "{disposition}");
+    let content = lore
+        .get(&format!(
+            "/v1/collections/docs/documents/{}/content",
+            accepted.document_id
+        ))
+        .await;
+    let disposition = content.headers()["content-disposition"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert!(
+        disposition.contains("filename=\"__ ____.txt\""),
+        "{disposition}"
+    );
+    assert!(
+        disposition.contains("filename*=UTF-8''%E5%91%98"),
+        "{disposition}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn collections_are_made_listed_and_refused() {
-    let Some(lore) = Lore::start().await else { return };
-    let made: Collection =
-        read(lore.post("/v1/collections", &json!({"name": "b", "description": "x"})).await, StatusCode::CREATED).await;
-    assert_eq!((made.embedder.as_str(), made.dimensions, made.documents), (super::lore::MODEL, 384, 0));
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    let made: Collection = read(
+        lore.post("/v1/collections", &json!({"name": "b", "description": "x"}))
+            .await,
+        StatusCode::CREATED,
+    )
+    .await;
+    assert_eq!(
+        (made.embedder.as_str(), made.dimensions, made.documents),
+        (super::lore::MODEL, 384, 0)
+    );
     lore.post("/v1/collections", &json!({"name": "a"})).await;
-    let twice = refused(lore.post("/v1/collections", &json!({"name": "a"})).await, StatusCode::CONFLICT).await;
+    let twice = refused(
+        lore.post("/v1/collections", &json!({"name": "a"})).await,
+        StatusCode::CONFLICT,
+    )
+    .await;
     assert_eq!(twice.code, "conflict");
     for name in ["", "a b", ".hidden", "ä", "a/b", &"x".repeat(65)] {
-        let error = refused(lore.post("/v1/collections", &json!({"name": name})).await, StatusCode::BAD_REQUEST).await;
+        let error = refused(
+            lore.post("/v1/collections", &json!({"name": name})).await,
+            StatusCode::BAD_REQUEST,
+        )
+        .await;
         assert_eq!(error.code, "invalid_name", "{name}");
     }
     let unknown = json!({"name": "c", "embedder": "no-such-model"});
-    let unknown = refused(lore.post("/v1/collections", &unknown).await, StatusCode::SERVICE_UNAVAILABLE).await;
+    let unknown = refused(
+        lore.post("/v1/collections", &unknown).await,
+        StatusCode::SERVICE_UNAVAILABLE,
+    )
+    .await;
     assert_eq!(unknown.code, "model_not_installed");
-    assert!(unknown.hint.expect("a hint").contains("lore models pull no-such-model"));
-    let first: List<Collection> = read(lore.get("/v1/collections?limit=1").await, StatusCode::OK).await;
+    assert!(
+        unknown
+            .hint
+            .expect("a hint")
+            .contains("lore models pull no-such-model")
+    );
+    let first: List<Collection> =
+        read(lore.get("/v1/collections?limit=1").await, StatusCode::OK).await;
     assert_eq!((first.data[0].name.as_str(), first.has_more), ("a", true));
-    let rest: List<Collection> = read(lore.get("/v1/collections?limit=1&after=a").await, StatusCode::OK).await;
+    let rest: List<Collection> = read(
+        lore.get("/v1/collections?limit=1&after=a").await,
+        StatusCode::OK,
+    )
+    .await;
     assert_eq!((rest.data[0].name.as_str(), rest.has_more), ("b", false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions_get_clear_answers() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     lore.post("/v1/collections", &json!({"name": "docs"})).await;
     let missing = lore_types::DocumentId::derive("docs", "missing");
     for (path, status, code) in [
-        ("/v1/collections/docs/documents?limit=0".to_owned(), StatusCode::BAD_REQUEST, "invalid_request"),
-        ("/v1/collections/docs/documents?status=lost".to_owned(), StatusCode::BAD_REQUEST, "invalid_request"),
-        ("/v1/collections/docs/documents/not-an-id".to_owned(), StatusCode::BAD_REQUEST, "invalid_request"),
-        (format!("/v1/collections/docs/documents/{missing}"), StatusCode::NOT_FOUND, "document_not_found"),
-        (format!("/v1/collections/nope/documents/{missing}"), StatusCode::NOT_FOUND, "collection_not_found"),
-        ("/v1/collections/nope/documents".to_owned(), StatusCode::NOT_FOUND, "collection_not_found"),
-        (format!("/v1/collections/docs/documents?after={missing}"), StatusCode::BAD_REQUEST, "invalid_request"),
-        ("/v1/jobs?status=asleep".to_owned(), StatusCode::BAD_REQUEST, "invalid_request"),
+        (
+            "/v1/collections/docs/documents?limit=0".to_owned(),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        ),
+        (
+            "/v1/collections/docs/documents?status=lost".to_owned(),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        ),
+        (
+            "/v1/collections/docs/documents/not-an-id".to_owned(),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        ),
+        (
+            format!("/v1/collections/docs/documents/{missing}"),
+            StatusCode::NOT_FOUND,
+            "document_not_found",
+        ),
+        (
+            format!("/v1/collections/nope/documents/{missing}"),
+            StatusCode::NOT_FOUND,
+            "collection_not_found",
+        ),
+        (
+            "/v1/collections/nope/documents".to_owned(),
+            StatusCode::NOT_FOUND,
+            "collection_not_found",
+        ),
+        (
+            format!("/v1/collections/docs/documents?after={missing}"),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        ),
+        (
+            "/v1/jobs?status=asleep".to_owned(),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        ),
     ] {
         let error = refused(lore.get(&path).await, status).await;
         assert_eq!(error.code, code, "{path}");
@@ -123,8 +249,14 @@ async fn wrong_questions_get_clear_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_name_part_renames_one_file() {
-    let Some(lore) = Lore::start().await else { return };
-    let accepted: List<Accepted> =
-        read(lore.send_form("docs", form("upload.tmp").text("name", "real name.txt")).await, StatusCode::ACCEPTED).await;
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    let accepted: List<Accepted> = read(
+        lore.send_form("docs", form("upload.tmp").text("name", "real name.txt"))
+            .await,
+        StatusCode::ACCEPTED,
+    )
+    .await;
     assert_eq!(accepted.data[0].name, "real name.txt");
 }

@@ -12,15 +12,26 @@ async fn events(lore: &Lore, job: lore_types::JobId) -> Vec<Job> {
 }
 
 fn parse(stream: &str) -> Vec<Job> {
-    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
-    data.map(|data| serde_json::from_str::<JobEvent>(data).expect("an event").job).collect()
+    let data = stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| {
+        serde_json::from_str::<JobEvent>(data)
+            .expect("an event")
+            .job
+    })
+    .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_shows_the_stages_and_ends_with_the_job() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     lore.dense.close();
-    let accepted = lore.upload("docs", "a.md", "Watch me become findable.").await;
+    let accepted = lore
+        .upload("docs", "a.md", "Watch me become findable.")
+        .await;
     let (seen, ()) = tokio::join!(events(&lore, accepted.job_id), async {
         eventually("the write waits", async || {
             Some(lore.job(accepted.job_id).await).filter(|job| job.stage == JobStage::Indexing)
@@ -31,17 +42,27 @@ async fn a_stream_shows_the_stages_and_ends_with_the_job() {
     let last = seen.last().expect("events");
     assert_eq!((last.status, last.progress), (JobStatus::Succeeded, 1.0));
     assert!(seen.len() >= 2, "{seen:?}");
-    assert!(seen.windows(2).all(|pair| pair[0].progress <= pair[1].progress && pair[0] != pair[1]), "{seen:?}");
+    assert!(
+        seen.windows(2)
+            .all(|pair| pair[0].progress <= pair[1].progress && pair[0] != pair[1]),
+        "{seen:?}"
+    );
     let late = events(&lore, accepted.job_id).await;
     assert_eq!((late.len(), late[0].status), (1, JobStatus::Succeeded));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_the_streams() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     lore.dense.close();
-    let accepted = lore.upload("docs", "a.md", "This one will not be done in time.").await;
-    let answer = lore.get(&format!("/v1/jobs/{}/events", accepted.job_id)).await;
+    let accepted = lore
+        .upload("docs", "a.md", "This one will not be done in time.")
+        .await;
+    let answer = lore
+        .get(&format!("/v1/jobs/{}/events", accepted.job_id))
+        .await;
     let mut stream = answer.bytes_stream();
     stream.next().await.expect("a first event").expect("bytes");
     lore.service.as_ref().expect("a running service").stop();
@@ -51,8 +72,12 @@ async fn a_stop_ends_the_streams() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_not_there_has_no_stream() {
-    let Some(lore) = Lore::start().await else { return };
-    let answer = lore.get(&format!("/v1/jobs/{}/events", lore_types::JobId::new())).await;
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    let answer = lore
+        .get(&format!("/v1/jobs/{}/events", lore_types::JobId::new()))
+        .await;
     let error = super::lore::refused(answer, reqwest::StatusCode::NOT_FOUND).await;
     assert_eq!(error.code, "job_not_found");
 }

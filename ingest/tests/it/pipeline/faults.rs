@@ -6,13 +6,19 @@ use std::time::Duration;
 const DOCUMENTS: usize = 24;
 
 fn text(number: usize) -> String {
-    format!("# Report {number}\n\n{}", format!("Station {number} replaced its filter. ").repeat(1 + number % 7))
+    format!(
+        "# Report {number}\n\n{}",
+        format!("Station {number} replaced its filter. ").repeat(1 + number % 7)
+    )
 }
 
 async fn upload_all(lore: &Lore) -> Vec<Accepted> {
     let mut all = Vec::with_capacity(DOCUMENTS);
     for number in 0..DOCUMENTS {
-        all.push(lore.upload("reports", &format!("report-{number}.md"), &text(number)).await);
+        all.push(
+            lore.upload("reports", &format!("report-{number}.md"), &text(number))
+                .await,
+        );
     }
     all
 }
@@ -31,12 +37,19 @@ async fn check_all(lore: &Lore, all: &[Accepted]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_crashes_every_accepted_document_is_finished_once() {
-    let Some(mut lore) = Lore::start().await else { return };
+    let Some(mut lore) = Lore::start().await else {
+        return;
+    };
     let all = upload_all(&lore).await;
     for crash in 1..=4 {
         let enough = crash * DOCUMENTS / 8;
         eventually("some documents are done", async || {
-            let done = lore.catalog.collection("reports").await.expect("the collection").documents;
+            let done = lore
+                .catalog
+                .collection("reports")
+                .await
+                .expect("the collection")
+                .documents;
             (done as usize >= enough).then_some(())
         })
         .await;
@@ -47,10 +60,15 @@ async fn after_crashes_every_accepted_document_is_finished_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_a_new_version_is_written_leaves_one_version() {
-    let Some(lore) = Lore::start().await else { return };
-    lore.ingest("docs", "a.md", "The first edition of this text.").await;
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    lore.ingest("docs", "a.md", "The first edition of this text.")
+        .await;
     lore.dense.close();
-    let second = lore.upload("docs", "a.md", "The second edition of this text.").await;
+    let second = lore
+        .upload("docs", "a.md", "The second edition of this text.")
+        .await;
     eventually("the write waits", async || {
         Some(lore.job(second.job_id).await).filter(|job| job.stage == JobStage::Indexing)
     })
@@ -63,7 +81,9 @@ async fn a_crash_while_a_new_version_is_written_leaves_one_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_end_hands_unfinished_work_back() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     let all = upload_all(&lore).await;
     let lore = lore.stop_and_start(Duration::ZERO).await;
     check_all(&lore, &all).await;
@@ -71,16 +91,24 @@ async fn an_orderly_end_hands_unfinished_work_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_cannot_be_reached_delays_a_job_and_says_so() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     lore.dense.fail(2);
-    let accepted = lore.upload("docs", "a.md", "It takes a little longer today.").await;
+    let accepted = lore
+        .upload("docs", "a.md", "It takes a little longer today.")
+        .await;
     let warned = eventually("the job says what it waits for", async || {
         let job = lore.job(accepted.job_id).await;
         (!job.warnings.is_empty() || job.status.is_final()).then_some(job)
     })
     .await;
     assert_eq!(warned.stage, JobStage::Indexing);
-    assert!(warned.warnings[0].contains("http://qdrant:6334"), "{:?}", warned.warnings);
+    assert!(
+        warned.warnings[0].contains("http://qdrant:6334"),
+        "{:?}",
+        warned.warnings
+    );
     let job = lore.finished(accepted.job_id).await;
     assert_eq!((job.status, job.warnings.len()), (JobStatus::Succeeded, 0));
     assert_eq!(lore.counts("docs").await, [1, 1, 1]);
@@ -88,7 +116,9 @@ async fn an_index_that_cannot_be_reached_delays_a_job_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_deleted_while_it_is_written_is_gone_afterwards() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     lore.dense.close();
     let accepted = lore.upload("docs", "a.md", "Soon regretted.").await;
     eventually("the write waits", async || {
@@ -109,25 +139,52 @@ async fn a_document_deleted_while_it_is_written_is_gone_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_folder_is_refused() {
-    let Some(lore) = Lore::start().await else { return };
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
     let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let other = Lore::start_in(std::sync::Arc::new(folder), settings()).await.expect("models are there");
-    let parts = IngestParts { data_dir: lore.folder.path().to_owned(), ..other.parts() };
-    let refused = IngestService::start(parts).await.err().expect("the folder is taken");
+    let other = Lore::start_in(std::sync::Arc::new(folder), settings())
+        .await
+        .expect("models are there");
+    let parts = IngestParts {
+        data_dir: lore.folder.path().to_owned(),
+        ..other.parts()
+    };
+    let refused = IngestService::start(parts)
+        .await
+        .err()
+        .expect("the folder is taken");
     assert!(matches!(refused, IngestError::Locked { .. }), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_with_429_and_keeps_nothing() {
-    let Some(lore) = Lore::start_with(IngestSettings { max_queue: 2, ..settings() }).await else { return };
+    let Some(lore) = Lore::start_with(IngestSettings {
+        max_queue: 2,
+        ..settings()
+    })
+    .await
+    else {
+        return;
+    };
     let mut form = reqwest::multipart::Form::new();
     for number in 0..3 {
-        form = form.part("file", super::lore::part(&format!("{number}.txt"), text(number)));
+        form = form.part(
+            "file",
+            super::lore::part(&format!("{number}.txt"), text(number)),
+        );
     }
     let answer = lore.send_form("docs", form).await;
     assert!(answer.headers().contains_key("retry-after"));
     let error = super::lore::refused(answer, reqwest::StatusCode::TOO_MANY_REQUESTS).await;
     assert_eq!(error.code, "queue_full");
-    assert_eq!(lore.catalog.collection("docs").await.expect("made").documents, 0);
+    assert_eq!(
+        lore.catalog
+            .collection("docs")
+            .await
+            .expect("made")
+            .documents,
+        0
+    );
     lore.ingest("docs", "0.txt", &text(0)).await;
 }

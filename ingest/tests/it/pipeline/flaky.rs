@@ -16,7 +16,11 @@ pub struct FlakyDense {
 
 impl FlakyDense {
     pub fn new(inner: EdgeDense) -> Self {
-        Self { inner, failures: AtomicUsize::new(0), gate: Semaphore::new(WRITES) }
+        Self {
+            inner,
+            failures: AtomicUsize::new(0),
+            gate: Semaphore::new(WRITES),
+        }
     }
 
     /// Lets the next `writes` fail.
@@ -48,17 +52,37 @@ impl DenseIndex for FlakyDense {
         self.inner.collections().await
     }
 
-    async fn upsert(&self, collection: &str, chunks: &[IndexedChunk], vectors: &[Vec<f32>]) -> Result<(), IndexError> {
-        let _permit = self.gate.acquire().await.expect("the gate is never closed for good");
-        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    async fn upsert(
+        &self,
+        collection: &str,
+        chunks: &[IndexedChunk],
+        vectors: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        let _permit = self
+            .gate
+            .acquire()
+            .await
+            .expect("the gate is never closed for good");
+        let left = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
         if left.is_ok() {
             let reason = "connection refused".to_owned();
-            return Err(IndexError::Unreachable { url: "http://qdrant:6334".to_owned(), reason });
+            return Err(IndexError::Unreachable {
+                url: "http://qdrant:6334".to_owned(),
+                reason,
+            });
         }
         self.inner.upsert(collection, chunks, vectors).await
     }
 
-    async fn remove_versions(&self, collection: &str, versions: &[VersionId]) -> Result<(), IndexError> {
+    async fn remove_versions(
+        &self,
+        collection: &str,
+        versions: &[VersionId],
+    ) -> Result<(), IndexError> {
         self.inner.remove_versions(collection, versions).await
     }
 

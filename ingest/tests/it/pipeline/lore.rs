@@ -1,7 +1,9 @@
 use super::flaky::FlakyDense;
 use lore_catalog::{Catalog, StoredPassage};
 use lore_embed::{EmbedError, EmbedFiles, EmbedSettings, EmbedderRegistry};
-use lore_index::{DenseIndex, EdgeDense, IndexError, LexicalReader, LexicalWriter, TantivyReader, TantivyWriter};
+use lore_index::{
+    DenseIndex, EdgeDense, IndexError, LexicalReader, LexicalWriter, TantivyReader, TantivyWriter,
+};
 use lore_ingest::parse::{ParseSettings, ParserPool, PoolSettings, WorkerCommand};
 use lore_ingest::{IngestParts, IngestService, IngestSettings};
 use lore_types::{Accepted, Job, JobId, JobStatus, List};
@@ -38,8 +40,14 @@ fn models() -> Option<PathBuf> {
     let configured = std::env::var_os("LORE_MODELS_DIR").map(PathBuf::from);
     let cache = || std::env::home_dir().map(|home| home.join(".cache/lore/models"));
     let folder = configured.or_else(cache)?;
-    let needed = [format!("{MODEL}/tokenizer.json"), "onnxruntime/libonnxruntime.so".to_owned()];
-    needed.iter().all(|file| folder.join(file).exists()).then_some(folder)
+    let needed = [
+        format!("{MODEL}/tokenizer.json"),
+        "onnxruntime/libonnxruntime.so".to_owned(),
+    ];
+    needed
+        .iter()
+        .all(|file| folder.join(file).exists())
+        .then_some(folder)
 }
 
 /// One registry for all tests, so that the model is loaded once.
@@ -49,10 +57,16 @@ fn embedders(models: &Path) -> EmbedderRegistry {
     let registry = REGISTRY.get_or_init(|| {
         EmbedderRegistry::new(move |name| {
             if name != MODEL {
-                return Err(EmbedError::unavailable(name, "there is no such model; run `lore models list`"));
+                return Err(EmbedError::unavailable(
+                    name,
+                    "there is no such model; run `lore models list`",
+                ));
             }
             let files = EmbedFiles::find(name, models.join(name))?;
-            Ok(EmbedSettings::new(files, models.join("onnxruntime/libonnxruntime.so")))
+            Ok(EmbedSettings::new(
+                files,
+                models.join("onnxruntime/libonnxruntime.so"),
+            ))
         })
     });
     registry.clone()
@@ -61,16 +75,25 @@ fn embedders(models: &Path) -> EmbedderRegistry {
 fn parser(models: &Path) -> Arc<ParserPool> {
     let pdfium = models.join("pdfium/libpdfium.so");
     Arc::new(ParserPool::new(PoolSettings {
-        worker: WorkerCommand { exe: env!("CARGO_BIN_EXE_lore-parse-worker").into(), args: Vec::new() },
+        worker: WorkerCommand {
+            exe: env!("CARGO_BIN_EXE_lore-parse-worker").into(),
+            args: Vec::new(),
+        },
         workers: 2,
         timeout: Duration::from_secs(60),
         memory: 2 << 30,
-        parse: ParseSettings { pdfium: pdfium.exists().then_some(pdfium), ..ParseSettings::default() },
+        parse: ParseSettings {
+            pdfium: pdfium.exists().then_some(pdfium),
+            ..ParseSettings::default()
+        },
     }))
 }
 
 pub fn settings() -> IngestSettings {
-    IngestSettings { default_embedder: MODEL.to_owned(), ..IngestSettings::default() }
+    IngestSettings {
+        default_embedder: MODEL.to_owned(),
+        ..IngestSettings::default()
+    }
 }
 
 impl Lore {
@@ -86,12 +109,18 @@ impl Lore {
 
     pub async fn start_in(folder: Arc<TempDir>, settings: IngestSettings) -> Option<Self> {
         let Some(models) = models() else {
-            eprintln!("SKIPPED: {MODEL} or onnxruntime is not installed; run `lore models pull {MODEL} onnxruntime`");
+            eprintln!(
+                "SKIPPED: {MODEL} or onnxruntime is not installed; run `lore models pull {MODEL} onnxruntime`"
+            );
             return None;
         };
         let root = folder.path();
-        let catalog = Catalog::open(root.join("catalog.db")).await.expect("a catalog");
-        let dense = Arc::new(FlakyDense::new(unlocked(|| EdgeDense::open(root.join("dense"))).await));
+        let catalog = Catalog::open(root.join("catalog.db"))
+            .await
+            .expect("a catalog");
+        let dense = Arc::new(FlakyDense::new(
+            unlocked(|| EdgeDense::open(root.join("dense"))).await,
+        ));
         let lexical = Arc::new(unlocked(|| TantivyWriter::open(root.join("lexical"))).await);
         let parts = IngestParts {
             catalog: catalog.clone(),
@@ -102,15 +131,31 @@ impl Lore {
             parser: parser(&models),
             settings: settings.clone(),
         };
-        let service = IngestService::start(parts).await.expect("a started service");
+        let service = IngestService::start(parts)
+            .await
+            .expect("a started service");
         let (router, _) = service.router().split_for_parts();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let app = lore_http::sealed(router);
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
+        let server =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
         let reader = TantivyReader::open(root.join("lexical"));
         let http = reqwest::Client::new();
-        Some(Self { folder, settings, catalog, dense, lexical, reader, service: Some(service), url, http, server })
+        Some(Self {
+            folder,
+            settings,
+            catalog,
+            dense,
+            lexical,
+            reader,
+            service: Some(service),
+            url,
+            http,
+            server,
+        })
     }
 
     /// Ends it as a kill would, as far as that can be done inside one process, and starts it again in the same folder.
@@ -120,39 +165,66 @@ impl Lore {
         let _ = (&mut self.server).await;
         let (folder, settings) = (self.folder.clone(), self.settings.clone());
         drop(self);
-        Self::start_in(folder, settings).await.expect("models were there a moment ago")
+        Self::start_in(folder, settings)
+            .await
+            .expect("models were there a moment ago")
     }
 
     /// Ends it in order and starts it again.
     pub async fn stop_and_start(mut self, grace: Duration) -> Self {
-        self.service.take().expect("a running service").shutdown(grace).await;
+        self.service
+            .take()
+            .expect("a running service")
+            .shutdown(grace)
+            .await;
         self.crash_and_start().await
     }
 
     pub async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer")
+        self.http
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await
+            .expect("an answer")
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Response {
-        self.http.post(format!("{}{path}", self.url)).json(body).send().await.expect("an answer")
+        self.http
+            .post(format!("{}{path}", self.url))
+            .json(body)
+            .send()
+            .await
+            .expect("an answer")
     }
 
     pub async fn delete(&self, path: &str) -> Response {
-        self.http.delete(format!("{}{path}", self.url)).send().await.expect("an answer")
+        self.http
+            .delete(format!("{}{path}", self.url))
+            .send()
+            .await
+            .expect("an answer")
     }
 
     pub async fn send_form(&self, collection: &str, form: Form) -> Response {
         let url = format!("{}/v1/collections/{collection}/documents", self.url);
-        self.http.post(url).multipart(form).send().await.expect("an answer")
+        self.http
+            .post(url)
+            .multipart(form)
+            .send()
+            .await
+            .expect("an answer")
     }
 
     /// Uploads one text.
     pub async fn upload(&self, collection: &str, name: &str, text: &str) -> Accepted {
-        self.upload_json(collection, &json!({"name": name, "text": text})).await
+        self.upload_json(collection, &json!({"name": name, "text": text}))
+            .await
     }
 
     pub async fn upload_json(&self, collection: &str, body: &Value) -> Accepted {
-        let answer = self.post(&format!("/v1/collections/{collection}/documents"), body).await;
+        let answer = self
+            .post(&format!("/v1/collections/{collection}/documents"), body)
+            .await;
         let list: List<Accepted> = read(answer, StatusCode::ACCEPTED).await;
         list.data.into_iter().next().expect("one document")
     }
@@ -171,12 +243,20 @@ impl Lore {
 
     /// The job once it has ended.
     pub async fn finished(&self, id: JobId) -> Job {
-        eventually("a job ends", async || Some(self.job(id).await).filter(|job| job.status.is_final())).await
+        eventually("a job ends", async || {
+            Some(self.job(id).await).filter(|job| job.status.is_final())
+        })
+        .await
     }
 
     /// What a search of both sides finds, as the gateway does it: candidates first, then the catalog, again while there
     /// are stale ones.
-    pub async fn search(&self, collection: &str, query: &str, vector: &[f32]) -> Vec<StoredPassage> {
+    pub async fn search(
+        &self,
+        collection: &str,
+        query: &str,
+        vector: &[f32],
+    ) -> Vec<StoredPassage> {
         loop {
             let mut ids = Vec::new();
             for side in [
@@ -184,14 +264,20 @@ impl Lore {
                 self.reader.search(collection, query, None, 50).await,
             ] {
                 match side {
-                    Ok(candidates) => ids.extend(candidates.into_iter().map(|candidate| candidate.chunk_id)),
+                    Ok(candidates) => {
+                        ids.extend(candidates.into_iter().map(|candidate| candidate.chunk_id))
+                    }
                     Err(IndexError::NoCollection { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
             }
             ids.sort_unstable();
             ids.dedup();
-            let hydrated = self.catalog.passages(collection, &ids).await.expect("passages");
+            let hydrated = self
+                .catalog
+                .passages(collection, &ids)
+                .await
+                .expect("passages");
             if hydrated.stale == 0 {
                 return hydrated.passages;
             }
@@ -199,7 +285,10 @@ impl Lore {
     }
 
     pub async fn embedder(&self, name: &str) -> lore_embed::EmbedPool {
-        embedders(&models().expect("models")).get(name).await.expect("an embedder")
+        embedders(&models().expect("models"))
+            .get(name)
+            .await
+            .expect("an embedder")
     }
 
     /// The parts of this service, for a second one.
@@ -223,7 +312,11 @@ impl Lore {
             other => other.expect("chunks").len(),
         };
         [
-            self.catalog.live_chunks(collection).await.expect("live chunks").len(),
+            self.catalog
+                .live_chunks(collection)
+                .await
+                .expect("live chunks")
+                .len(),
             none_where_missing(self.dense.chunks(collection).await),
             none_where_missing(self.lexical.chunks(collection).await),
         ]
@@ -279,6 +372,8 @@ pub fn part(name: &str, bytes: impl Into<Vec<u8>>) -> Part {
 }
 
 pub fn handbook(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/handbook").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("samples/handbook")
+        .join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

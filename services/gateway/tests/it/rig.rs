@@ -165,7 +165,7 @@ impl Rig {
     pub async fn add(&self, collection: &str, name: &str, metadata: &str, text: &str) -> VersionId {
         let work = self.index(collection, name, metadata, text).await;
         self.catalog.activate(&self.lease, &[work]).await.expect("activated");
-        self.catalog.finish(&self.lease, &[work.job]).await.expect("finished");
+        self.catalog.finish(&self.lease, &[(work.job, &[])]).await.expect("finished");
         work.version
     }
 

@@ -14,16 +14,25 @@ async fn the_same_bytes_again_change_nothing() {
         assert!(again.unchanged);
         assert_eq!((again.job_id, again.version), (first.job_id, 1));
     }
-    assert_eq!(fixture.catalog.job_counts().await.expect("counts").queued, 0);
+    assert_eq!(
+        fixture.catalog.job_counts().await.expect("counts").queued,
+        0
+    );
 }
 
 #[tokio::test]
 async fn changed_metadata_is_a_new_version_and_its_order_is_no_change() {
     let fixture = Fixture::new().await;
-    fixture.upload_with("a.md", "one", metadata(json!({"x": 1, "y": 2}))).await;
-    let reordered = fixture.upload_with("a.md", "one", metadata(json!({"y": 2, "x": 1}))).await;
+    fixture
+        .upload_with("a.md", "one", metadata(json!({"x": 1, "y": 2})))
+        .await;
+    let reordered = fixture
+        .upload_with("a.md", "one", metadata(json!({"y": 2, "x": 1})))
+        .await;
     assert!(reordered.unchanged);
-    let changed = fixture.upload_with("a.md", "one", metadata(json!({"x": 1, "y": 3}))).await;
+    let changed = fixture
+        .upload_with("a.md", "one", metadata(json!({"x": 1, "y": 3})))
+        .await;
     assert_eq!((changed.unchanged, changed.version), (false, 2));
 }
 
@@ -32,17 +41,44 @@ async fn a_failed_upload_repeated_is_queued_again_under_its_job() {
     let fixture = Fixture::new().await;
     let first = fixture.upload("a.md", "one").await;
     let task = fixture.claim().await.expect("a job");
-    let reason = ApiError { code: "no_text".to_owned(), message: "it holds no text".to_owned(), ..ApiError::default() };
-    assert!(fixture.catalog.fail(&fixture.lease, task.job.id, &reason).await.expect("failed"));
-    let document = fixture.catalog.document("docs", first.document_id).await.expect("the document");
-    assert_eq!((document.status, document.error.as_deref()), (DocumentStatus::Failed, Some("it holds no text")));
+    let reason = ApiError {
+        code: "no_text".to_owned(),
+        message: "it holds no text".to_owned(),
+        ..ApiError::default()
+    };
+    assert!(
+        fixture
+            .catalog
+            .fail(&fixture.lease, task.job.id, &reason)
+            .await
+            .expect("failed")
+    );
+    let document = fixture
+        .catalog
+        .document("docs", first.document_id)
+        .await
+        .expect("the document");
+    assert_eq!(
+        (document.status, document.error.as_deref()),
+        (DocumentStatus::Failed, Some("it holds no text"))
+    );
     let again = fixture.upload("a.md", "one").await;
-    assert_eq!((again.unchanged, again.job_id, again.version), (false, first.job_id, 1));
+    assert_eq!(
+        (again.unchanged, again.job_id, again.version),
+        (false, first.job_id, 1)
+    );
     let job = fixture.catalog.job(first.job_id).await.expect("the job");
     assert_eq!((job.status, job.error), (JobStatus::Queued, None));
     fixture.index_next().await;
-    let document = fixture.catalog.document("docs", first.document_id).await.expect("the document");
-    assert_eq!((document.status, document.error), (DocumentStatus::Ready, None));
+    let document = fixture
+        .catalog
+        .document("docs", first.document_id)
+        .await
+        .expect("the document");
+    assert_eq!(
+        (document.status, document.error),
+        (DocumentStatus::Ready, None)
+    );
 }
 
 #[tokio::test]
@@ -65,10 +101,17 @@ async fn one_request_with_one_name_twice_keeps_the_last() {
         fixture.new_version("a.md", "one", Metadata::new()).await,
         fixture.new_version("a.md", "two", Metadata::new()).await,
     ];
-    let accepted = fixture.catalog.accept("docs", &both, 100).await.expect("accepted");
+    let accepted = fixture
+        .catalog
+        .accept("docs", &both, 100)
+        .await
+        .expect("accepted");
     assert_eq!(accepted[1].version, 2);
     fixture.index_next().await;
-    assert_eq!(fixture.found(&[&accepted[0], &accepted[1]]).await, ["a.md v2"]);
+    assert_eq!(
+        fixture.found(&[&accepted[0], &accepted[1]]).await,
+        ["a.md v2"]
+    );
 }
 
 #[tokio::test]
@@ -79,9 +122,27 @@ async fn a_full_queue_accepts_all_of_a_request_or_nothing() {
         fixture.new_version("b.md", "two", Metadata::new()).await,
         fixture.new_version("c.md", "three", Metadata::new()).await,
     ];
-    let refused = fixture.catalog.accept("docs", &two, 2).await.expect_err("a full queue");
-    assert!(matches!(refused, CatalogError::QueueFull { waiting: 1, more: 2, limit: 2 }), "{refused}");
-    let documents = fixture.catalog.documents("docs", &all()).await.expect("documents");
+    let refused = fixture
+        .catalog
+        .accept("docs", &two, 2)
+        .await
+        .expect_err("a full queue");
+    assert!(
+        matches!(
+            refused,
+            CatalogError::QueueFull {
+                waiting: 1,
+                more: 2,
+                limit: 2
+            }
+        ),
+        "{refused}"
+    );
+    let documents = fixture
+        .catalog
+        .documents("docs", &all())
+        .await
+        .expect("documents");
     assert_eq!(documents.items.len(), 1);
     fixture.catalog.accept("docs", &two, 3).await.expect("room");
 }
@@ -93,9 +154,16 @@ async fn pages_join_to_the_whole_list() {
         fixture.upload(name, name).await;
     }
     let mut names = Vec::new();
-    let mut query = DocumentQuery { limit: 2, ..DocumentQuery::default() };
+    let mut query = DocumentQuery {
+        limit: 2,
+        ..DocumentQuery::default()
+    };
     loop {
-        let page = fixture.catalog.documents("docs", &query).await.expect("a page");
+        let page = fixture
+            .catalog
+            .documents("docs", &query)
+            .await
+            .expect("a page");
         query.after = page.items.last().map(|document| document.id);
         names.extend(page.items.into_iter().map(|document| document.name));
         if !page.has_more {
@@ -103,8 +171,19 @@ async fn pages_join_to_the_whole_list() {
         }
     }
     assert_eq!(names, ["a", "b", "c", "d", "e"]);
-    let jobs = fixture.catalog.jobs(&JobQuery { limit: 3, ..JobQuery::default() }).await.expect("jobs");
-    let newest: Vec<_> = jobs.items.iter().filter_map(|job| job.document_name.as_deref()).collect();
+    let jobs = fixture
+        .catalog
+        .jobs(&JobQuery {
+            limit: 3,
+            ..JobQuery::default()
+        })
+        .await
+        .expect("jobs");
+    let newest: Vec<_> = jobs
+        .items
+        .iter()
+        .filter_map(|job| job.document_name.as_deref())
+        .collect();
     assert_eq!((newest, jobs.has_more), (vec!["c", "a", "d"], true));
 }
 
@@ -114,26 +193,58 @@ async fn documents_are_filtered_by_name_and_status() {
     fixture.upload("a", "a").await;
     fixture.upload("b", "b").await;
     fixture.index_next().await;
-    let ready = DocumentQuery { status: Some(DocumentStatus::Ready), ..all() };
-    let named = DocumentQuery { name: Some("b".to_owned()), ..all() };
+    let ready = DocumentQuery {
+        status: Some(DocumentStatus::Ready),
+        ..all()
+    };
+    let named = DocumentQuery {
+        name: Some("b".to_owned()),
+        ..all()
+    };
     for (query, name) in [(ready, "a"), (named, "b")] {
-        let found = fixture.catalog.documents("docs", &query).await.expect("documents").items;
-        assert_eq!(found.iter().map(|document| document.name.as_str()).collect::<Vec<_>>(), [name]);
+        let found = fixture
+            .catalog
+            .documents("docs", &query)
+            .await
+            .expect("documents")
+            .items;
+        assert_eq!(
+            found
+                .iter()
+                .map(|document| document.name.as_str())
+                .collect::<Vec<_>>(),
+            [name]
+        );
     }
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_said_by_name() {
     let fixture = Fixture::new().await;
-    let exists = fixture.catalog.create_collection(&collection("docs")).await.expect_err("a second one");
+    let exists = fixture
+        .catalog
+        .create_collection(&collection("docs"))
+        .await
+        .expect_err("a second one");
     assert!(matches!(exists, CatalogError::CollectionExists(name) if name == "docs"));
-    let missing = fixture.catalog.documents("nope", &all()).await.expect_err("no collection");
+    let missing = fixture
+        .catalog
+        .documents("nope", &all())
+        .await
+        .expect_err("no collection");
     assert_eq!(missing.to_string(), "no collection `nope`");
     let upload = [fixture.new_version("a", "a", Metadata::new()).await];
-    let nowhere = fixture.catalog.accept("nope", &upload, 9).await.expect_err("no collection");
+    let nowhere = fixture
+        .catalog
+        .accept("nope", &upload, 9)
+        .await
+        .expect_err("no collection");
     assert!(matches!(nowhere, CatalogError::NoCollection(_)));
 }
 
 fn all() -> DocumentQuery {
-    DocumentQuery { limit: 100, ..DocumentQuery::default() }
+    DocumentQuery {
+        limit: 100,
+        ..DocumentQuery::default()
+    }
 }

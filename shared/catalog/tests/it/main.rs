@@ -5,7 +5,9 @@ mod originals;
 mod versions;
 mod work;
 
-use lore_catalog::{Activation, Catalog, Lease, NewCollection, NewVersion, Originals, ParsedVersion, Task};
+use lore_catalog::{
+    Activation, Catalog, Lease, NewCollection, NewVersion, Originals, ParsedVersion, Task,
+};
 use lore_types::{Accepted, Chunk, ChunkId, DocumentFormat, Metadata, Span};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -21,10 +23,22 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let catalog = Catalog::open(folder.path().join("catalog.db")).await.expect("a new catalog");
-        let originals = Originals::open(folder.path().join("files")).await.expect("a folder for originals");
-        catalog.create_collection(&collection("docs")).await.expect("a new collection");
-        Self { catalog, originals, lease: lease("worker-1"), folder }
+        let catalog = Catalog::open(folder.path().join("catalog.db"))
+            .await
+            .expect("a new catalog");
+        let originals = Originals::open(folder.path().join("files"))
+            .await
+            .expect("a folder for originals");
+        catalog
+            .create_collection(&collection("docs"))
+            .await
+            .expect("a new collection");
+        Self {
+            catalog,
+            originals,
+            lease: lease("worker-1"),
+            folder,
+        }
     }
 
     async fn upload(&self, name: &str, text: &str) -> Accepted {
@@ -33,12 +47,26 @@ impl Fixture {
 
     async fn upload_with(&self, name: &str, text: &str, metadata: Metadata) -> Accepted {
         let new = self.new_version(name, text, metadata).await;
-        self.catalog.accept("docs", &[new], 100).await.expect("an accepted upload").remove(0)
+        self.catalog
+            .accept("docs", &[new], 100)
+            .await
+            .expect("an accepted upload")
+            .remove(0)
     }
 
     async fn new_version(&self, name: &str, text: &str, metadata: Metadata) -> NewVersion {
-        let original = self.originals.keep(text.as_bytes()).await.expect("kept bytes");
-        NewVersion { name: name.to_owned(), original, media_type: None, declared: None, metadata }
+        let original = self
+            .originals
+            .keep(text.as_bytes())
+            .await
+            .expect("kept bytes");
+        NewVersion {
+            name: name.to_owned(),
+            original,
+            media_type: None,
+            declared: None,
+            metadata,
+        }
     }
 
     async fn claim(&self) -> Option<Task> {
@@ -50,10 +78,18 @@ impl Fixture {
         let task = self.claim().await.expect("a waiting job");
         let (parsed, chunks) = parsed(&task);
         let (job, version) = (task.job.id, task.version.id);
-        let kept = self.catalog.store_parsed(&self.lease, job, version, &parsed, &chunks).await.expect("stored");
+        let kept = self
+            .catalog
+            .store_parsed(&self.lease, job, version, &parsed, &chunks)
+            .await
+            .expect("stored");
         assert!(kept, "the job is ours");
         let activation = Activation { job, version };
-        let own = self.catalog.begin_indexing(&self.lease, &[activation]).await.expect("begun");
+        let own = self
+            .catalog
+            .begin_indexing(&self.lease, &[activation])
+            .await
+            .expect("begun");
         assert_eq!(own, [activation]);
         (task, activation)
     }
@@ -61,8 +97,17 @@ impl Fixture {
     /// Does a worker's whole part for the next job.
     async fn index_next(&self) -> Task {
         let (task, activation) = self.prepare().await;
-        assert_eq!(self.catalog.activate(&self.lease, &[activation]).await.expect("flipped"), [activation]);
-        self.catalog.finish(&self.lease, &[(activation.job, &[])]).await.expect("finished");
+        assert_eq!(
+            self.catalog
+                .activate(&self.lease, &[activation])
+                .await
+                .expect("flipped"),
+            [activation]
+        );
+        self.catalog
+            .finish(&self.lease, &[(activation.job, &[])])
+            .await
+            .expect("finished");
         task
     }
 
@@ -77,12 +122,19 @@ impl Fixture {
         let ids: Vec<_> = accepted.iter().map(|accepted| chunk_id(accepted)).collect();
         let hydrated = self.catalog.passages("docs", &ids).await.expect("passages");
         assert_eq!(hydrated.passages.len() + hydrated.stale, ids.len());
-        hydrated.passages.into_iter().map(|passage| passage.text).collect()
+        hydrated
+            .passages
+            .into_iter()
+            .map(|passage| passage.text)
+            .collect()
     }
 }
 
 fn lease(owner: &str) -> Lease {
-    Lease { owner: owner.to_owned(), length: Duration::from_secs(60) }
+    Lease {
+        owner: owner.to_owned(),
+        length: Duration::from_secs(60),
+    }
 }
 
 fn collection(name: &str) -> NewCollection {
@@ -95,7 +147,10 @@ fn collection(name: &str) -> NewCollection {
 }
 
 fn chunk_id(accepted: &Accepted) -> ChunkId {
-    ChunkId::derive(lore_types::VersionId::derive(accepted.document_id, accepted.version), 0)
+    ChunkId::derive(
+        lore_types::VersionId::derive(accepted.document_id, accepted.version),
+        0,
+    )
 }
 
 /// One chunk that covers a text named after the version.

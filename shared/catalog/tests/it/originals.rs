@@ -19,10 +19,20 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     writer.write(b"half").await.expect("written");
     drop(writer);
     let root = fixture.folder.path().join("files");
-    assert_eq!(std::fs::read_dir(root.join("partial")).expect("the folder").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(root.join("partial"))
+            .expect("the folder")
+            .count(),
+        0
+    );
     std::fs::write(root.join("partial/left-by-a-kill"), b"x").expect("a file");
     Originals::open(&root).await.expect("opened again");
-    assert_eq!(std::fs::read_dir(root.join("partial")).expect("the folder").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(root.join("partial"))
+            .expect("the folder")
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -33,7 +43,14 @@ async fn originals_that_a_version_uses_are_never_collected() {
     let used = ContentHash::of(b"used");
     let both = [used.clone(), unused.hash.clone()];
     drop(unused);
-    assert_eq!(fixture.originals.collect(&fixture.catalog, &both).await.expect("collected"), 1);
+    assert_eq!(
+        fixture
+            .originals
+            .collect(&fixture.catalog, &both)
+            .await
+            .expect("collected"),
+        1
+    );
     assert!(fixture.originals.path(&used).exists());
 }
 
@@ -42,10 +59,28 @@ async fn an_original_is_not_collected_between_its_writing_and_its_acceptance() {
     let fixture = Fixture::new().await;
     let upload = fixture.new_version("a", "bytes", Metadata::new()).await;
     let all = [upload.original.hash.clone()];
-    assert_eq!(fixture.originals.collect(&fixture.catalog, &all).await.expect("collected"), 0);
-    fixture.catalog.accept("docs", std::slice::from_ref(&upload), 9).await.expect("accepted");
+    assert_eq!(
+        fixture
+            .originals
+            .collect(&fixture.catalog, &all)
+            .await
+            .expect("collected"),
+        0
+    );
+    fixture
+        .catalog
+        .accept("docs", std::slice::from_ref(&upload), 9)
+        .await
+        .expect("accepted");
     drop(upload);
-    assert_eq!(fixture.originals.collect(&fixture.catalog, &all).await.expect("collected"), 0);
+    assert_eq!(
+        fixture
+            .originals
+            .collect(&fixture.catalog, &all)
+            .await
+            .expect("collected"),
+        0
+    );
     assert!(fixture.originals.path(&all[0]).exists());
 }
 
@@ -55,6 +90,13 @@ async fn an_upload_that_was_never_accepted_is_collected() {
     let upload = fixture.new_version("a", "bytes", Metadata::new()).await;
     let all = [upload.original.hash.clone()];
     drop(upload);
-    assert_eq!(fixture.originals.collect(&fixture.catalog, &all).await.expect("collected"), 1);
+    assert_eq!(
+        fixture
+            .originals
+            .collect(&fixture.catalog, &all)
+            .await
+            .expect("collected"),
+        1
+    );
     assert!(!fixture.originals.path(&all[0]).exists());
 }

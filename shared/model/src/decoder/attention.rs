@@ -10,7 +10,12 @@ const PRODUCTS_FROM_TOKENS: usize = 8;
 ///
 /// # Shapes
 /// `queries` (tokens, heads · width) contiguous; the cache holds `offset + tokens` rows. Result: as `queries`.
-pub(crate) fn attend_cached(heads: &Heads, queries: &Tensor, cache: &LayerCache, offset: usize) -> Result<Tensor> {
+pub(crate) fn attend_cached(
+    heads: &Heads,
+    queries: &Tensor,
+    cache: &LayerCache,
+    offset: usize,
+) -> Result<Tensor> {
     let tokens = queries.dim(0)?;
     if !queries.device().is_cpu() {
         return attend_masked(heads, queries, cache, offset);
@@ -21,14 +26,30 @@ pub(crate) fn attend_cached(heads: &Heads, queries: &Tensor, cache: &LayerCache,
     attend_single(heads, queries, cache, offset)
 }
 
-fn attend_single(heads: &Heads, queries: &Tensor, cache: &LayerCache, offset: usize) -> Result<Tensor> {
+fn attend_single(
+    heads: &Heads,
+    queries: &Tensor,
+    cache: &LayerCache,
+    offset: usize,
+) -> Result<Tensor> {
     let width = heads.queries * heads.width;
     let mut out = vec![0f32; queries.elem_count()];
     with_values(queries, |queries| {
         with_values(&cache.keys, |keys| {
             with_values(&cache.values, |cached| {
-                for (index, (out, values)) in out.chunks_mut(width).zip(queries.chunks(width)).enumerate() {
-                    attend(heads, Query { values, keys, cached, position: offset + index }, out);
+                for (index, (out, values)) in
+                    out.chunks_mut(width).zip(queries.chunks(width)).enumerate()
+                {
+                    attend(
+                        heads,
+                        Query {
+                            values,
+                            keys,
+                            cached,
+                            position: offset + index,
+                        },
+                        out,
+                    );
                 }
                 Ok(())
             })
@@ -41,37 +62,61 @@ fn attend_single(heads: &Heads, queries: &Tensor, cache: &LayerCache, offset: us
 fn grouped(heads: &Heads, queries: &Tensor) -> Result<Tensor> {
     let tokens = queries.dim(0)?;
     let group = heads.queries / heads.keys;
-    let split = queries.reshape((tokens, heads.keys, group, heads.width))?.transpose(0, 1)?.contiguous()?;
+    let split = queries
+        .reshape((tokens, heads.keys, group, heads.width))?
+        .transpose(0, 1)?
+        .contiguous()?;
     Ok(split.reshape((heads.keys, tokens * group, heads.width))?)
 }
 
 /// The reverse of [`grouped`], with heads side by side again.
 fn ungrouped(heads: &Heads, x: &Tensor, tokens: usize) -> Result<Tensor> {
     let group = heads.queries / heads.keys;
-    let split = x.reshape((heads.keys, tokens, group, heads.width))?.transpose(0, 1)?.contiguous()?;
+    let split = x
+        .reshape((heads.keys, tokens, group, heads.width))?
+        .transpose(0, 1)?
+        .contiguous()?;
     Ok(split.reshape((tokens, heads.queries * heads.width))?)
 }
 
-fn attend_products(heads: &Heads, queries: &Tensor, cache: &LayerCache, offset: usize) -> Result<Tensor> {
+fn attend_products(
+    heads: &Heads,
+    queries: &Tensor,
+    cache: &LayerCache,
+    offset: usize,
+) -> Result<Tensor> {
     let tokens = queries.dim(0)?;
     let group = heads.queries / heads.keys;
     let (keys, values) = cached_heads(heads, cache, offset + tokens)?;
     let scores = grouped(heads, queries)?.matmul(&keys.transpose(1, 2)?)?; // (key heads, tokens · group, positions)
-    scores.inplace_op1(&MaskedSoftmax { group, rows: tokens * group, offset, window: heads.window, scale: heads.scale })?;
+    scores.inplace_op1(&MaskedSoftmax {
+        group,
+        rows: tokens * group,
+        offset,
+        window: heads.window,
+        scale: heads.scale,
+    })?;
     ungrouped(heads, &scores.matmul(&values)?, tokens)
 }
 
 /// Keys and values as (key heads, positions, width).
 fn cached_heads(heads: &Heads, cache: &LayerCache, positions: usize) -> Result<(Tensor, Tensor)> {
     let split = |rows: &Tensor| -> Result<Tensor> {
-        let rows = rows.narrow(0, 0, positions)?.reshape((positions, heads.keys, heads.width))?;
+        let rows = rows
+            .narrow(0, 0, positions)?
+            .reshape((positions, heads.keys, heads.width))?;
         Ok(rows.transpose(0, 1)?)
     };
     Ok((split(&cache.keys)?, split(&cache.values)?))
 }
 
 /// The same with an additive mask, for devices without the kernels of this crate.
-fn attend_masked(heads: &Heads, queries: &Tensor, cache: &LayerCache, offset: usize) -> Result<Tensor> {
+fn attend_masked(
+    heads: &Heads,
+    queries: &Tensor,
+    cache: &LayerCache,
+    offset: usize,
+) -> Result<Tensor> {
     let tokens = queries.dim(0)?;
     let (keys, values) = cached_heads(heads, cache, offset + tokens)?;
     let scores = grouped(heads, queries)?.matmul(&keys.transpose(1, 2)?.contiguous()?)?;
@@ -88,5 +133,9 @@ pub(crate) fn mask(heads: &Heads, tokens: usize, offset: usize, device: &Device)
     for (row, values) in values.chunks_mut(positions).enumerate() {
         values[visible(offset + row / group, heads.window)].fill(0.0);
     }
-    Ok(Tensor::from_vec(values, (1, tokens * group, positions), device)?)
+    Ok(Tensor::from_vec(
+        values,
+        (1, tokens * group, positions),
+        device,
+    )?)
 }

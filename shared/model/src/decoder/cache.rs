@@ -31,10 +31,23 @@ impl KvCache {
         let width = settings.key_value_size();
         let empty = || -> Result<LayerCache> {
             let rows = || Tensor::zeros((GROWTH, width), DType::F32, device);
-            Ok(LayerCache { keys: rows()?, values: rows()? })
+            Ok(LayerCache {
+                keys: rows()?,
+                values: rows()?,
+            })
         };
-        let layers = settings.layers.iter().map(|_| empty()).collect::<Result<_>>()?;
-        Ok(Self { layers, tokens: Vec::new(), capacity: GROWTH, width, device: device.clone() })
+        let layers = settings
+            .layers
+            .iter()
+            .map(|_| empty())
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            tokens: Vec::new(),
+            capacity: GROWTH,
+            width,
+            device: device.clone(),
+        })
     }
 
     /// The tokens that have been computed.
@@ -94,7 +107,12 @@ impl KvCache {
     }
 
     /// Writes keys and values (rows, width) of one layer behind the tokens that count so far; room must have been made.
-    pub(crate) fn write(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<&LayerCache> {
+    pub(crate) fn write(
+        &mut self,
+        layer: usize,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<&LayerCache> {
         let at = self.tokens.len();
         let layer = &self.layers[layer];
         layer.keys.slice_set(&keys.contiguous()?, 0, at)?;
@@ -117,6 +135,9 @@ impl LayerCache {
             }
             Ok(larger)
         };
-        Ok(Self { keys: copy(&self.keys)?, values: copy(&self.values)? })
+        Ok(Self {
+            keys: copy(&self.keys)?,
+            values: copy(&self.values)?,
+        })
     }
 }

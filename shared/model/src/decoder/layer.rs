@@ -11,8 +11,15 @@ use candle_core::{Device, Tensor};
 use std::ops::Range;
 
 /// Modules of one layer that adapters may target, in the order of their slots.
-pub(crate) const MODULES: [&str; 7] =
-    ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+pub(crate) const MODULES: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
 
 /// One block of the decoder.
 #[derive(Clone, Debug)]
@@ -52,7 +59,11 @@ impl Pass<'_> {
             return Vec::new();
         }
         let rows = self.segments.iter().cloned().zip(&self.adapters);
-        rows.map(|(rows, adapter)| AdaptedRows { rows, pair: adapter.and_then(|adapter| adapter.pair(slot)) }).collect()
+        rows.map(|(rows, adapter)| AdaptedRows {
+            rows,
+            pair: adapter.and_then(|adapter| adapter.pair(slot)),
+        })
+        .collect()
     }
 
     pub(crate) fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
@@ -64,9 +75,14 @@ impl Pass<'_> {
     /// Several linear layers of one x.
     fn linears<const N: usize>(&self, linears: [&Linear; N], x: &Tensor) -> Result<[Tensor; N]> {
         let products = Matrix::products(&linears.map(|linear| &linear.weight), x, self.integers)?;
-        let mut adapted = linears.iter().zip(products).map(|(linear, product)| linear.adapt(product, x, &self.groups(linear.slot)));
+        let mut adapted = linears
+            .iter()
+            .zip(products)
+            .map(|(linear, product)| linear.adapt(product, x, &self.groups(linear.slot)));
         let results: Vec<Tensor> = adapted.by_ref().collect::<Result<_>>()?;
-        results.try_into().map_err(|_| ModelError::Invalid("a product is missing".to_owned()))
+        results
+            .try_into()
+            .map_err(|_| ModelError::Invalid("a product is missing".to_owned()))
     }
 }
 
@@ -80,17 +96,35 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn norm(&self, name: &str, size: usize) -> Result<Tensor> {
-        load_norm(self.source, self.settings, &format!("model.layers.{}.{name}.weight", self.index), size, self.device)
+        load_norm(
+            self.source,
+            self.settings,
+            &format!("model.layers.{}.{name}.weight", self.index),
+            size,
+            self.device,
+        )
     }
 
     fn linear(&self, module: usize, outputs: usize, inputs: usize, bias: bool) -> Result<Linear> {
         let name = format!("model.layers.{}.{}", self.index, MODULES[module]);
-        Linear::load(self.source, name, self.index * MODULES.len() + module, [outputs, inputs], bias, self.device)
+        Linear::load(
+            self.source,
+            name,
+            self.index * MODULES.len() + module,
+            [outputs, inputs],
+            bias,
+            self.device,
+        )
     }
 
     fn linears(&self) -> Result<[Linear; 7]> {
         let s = self.settings;
-        let (hidden, queries, keys, mlp) = (s.hidden_size, s.query_size(), s.key_value_size(), s.intermediate_size);
+        let (hidden, queries, keys, mlp) = (
+            s.hidden_size,
+            s.query_size(),
+            s.key_value_size(),
+            s.intermediate_size,
+        );
         Ok([
             self.linear(0, queries, hidden, s.qkv_bias)?,
             self.linear(1, keys, hidden, s.qkv_bias)?,
@@ -104,18 +138,52 @@ impl Loader<'_> {
 }
 
 /// A norm's weight, with Gemma's missing one added.
-pub(crate) fn load_norm(source: &Source, settings: &Settings, name: &str, size: usize, device: &Device) -> Result<Tensor> {
+pub(crate) fn load_norm(
+    source: &Source,
+    settings: &Settings,
+    name: &str,
+    size: usize,
+    device: &Device,
+) -> Result<Tensor> {
     let weight = source.tensor(name, &[size], device)?;
-    if settings.norm_plus_one { Ok((weight + 1.0)?) } else { Ok(weight) }
+    if settings.norm_plus_one {
+        Ok((weight + 1.0)?)
+    } else {
+        Ok(weight)
+    }
 }
 
 impl Layer {
-    pub(crate) fn load(source: &Source, settings: &Settings, index: usize, device: &Device) -> Result<Self> {
-        let loader = Loader { source, settings, device, index };
+    pub(crate) fn load(
+        source: &Source,
+        settings: &Settings,
+        index: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let loader = Loader {
+            source,
+            settings,
+            device,
+            index,
+        };
         let hidden = settings.hidden_size;
-        let head_norm = |name: &str| settings.qk_norm.then(|| loader.norm(name, settings.head_dim)).transpose();
-        let sandwich = |name: &str| settings.sandwich_norms.then(|| loader.norm(name, hidden)).transpose();
-        let mlp_norm = if settings.sandwich_norms { "pre_feedforward_layernorm" } else { "post_attention_layernorm" };
+        let head_norm = |name: &str| {
+            settings
+                .qk_norm
+                .then(|| loader.norm(name, settings.head_dim))
+                .transpose()
+        };
+        let sandwich = |name: &str| {
+            settings
+                .sandwich_norms
+                .then(|| loader.norm(name, hidden))
+                .transpose()
+        };
+        let mlp_norm = if settings.sandwich_norms {
+            "pre_feedforward_layernorm"
+        } else {
+            "post_attention_layernorm"
+        };
         Ok(Self {
             index,
             settings: settings.layers[index],
@@ -139,7 +207,12 @@ impl Layer {
     }
 
     /// (rows, hidden) → (rows, hidden), without a graph; keys and values go to the caches.
-    pub(crate) fn infer(&self, x: &Tensor, pass: &Pass<'_>, caches: &mut [&mut KvCache]) -> Result<Tensor> {
+    pub(crate) fn infer(
+        &self,
+        x: &Tensor,
+        pass: &Pass<'_>,
+        caches: &mut [&mut KvCache],
+    ) -> Result<Tensor> {
         let attended = self.attention(&self.norm(x, &self.input_norm)?, pass, caches)?;
         let x = (x + self.sandwich(attended, self.attention_norm.as_ref())?)?;
         let changed = self.mlp(&self.norm(&x, &self.mlp_norm)?, pass)?;
@@ -147,14 +220,23 @@ impl Layer {
     }
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        Ok(candle_nn::ops::rms_norm(&x.contiguous()?, weight, self.eps)?)
+        Ok(candle_nn::ops::rms_norm(
+            &x.contiguous()?,
+            weight,
+            self.eps,
+        )?)
     }
 
     fn sandwich(&self, x: Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         weight.map_or(Ok(x.clone()), |weight| self.norm(&x, weight))
     }
 
-    fn attention(&self, x: &Tensor, pass: &Pass<'_>, caches: &mut [&mut KvCache]) -> Result<Tensor> {
+    fn attention(
+        &self,
+        x: &Tensor,
+        pass: &Pass<'_>,
+        caches: &mut [&mut KvCache],
+    ) -> Result<Tensor> {
         let [q, k, v, o, ..] = &self.linears;
         let [queries, keys, values] = pass.linears([q, k, v], x)?;
         let queries = self.rotated(&queries, self.query_norm.as_ref(), pass)?;
@@ -164,9 +246,18 @@ impl Layer {
             let offset = cache.len();
             let part = |x: &Tensor| x.narrow(0, rows.start, rows.len());
             let cached = cache.write(self.index, &part(&keys)?, &part(&values)?)?;
-            parts.push(attend_cached(&self.heads, &part(&queries)?, cached, offset)?);
+            parts.push(attend_cached(
+                &self.heads,
+                &part(&queries)?,
+                cached,
+                offset,
+            )?);
         }
-        let joined = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
+        let joined = if parts.len() == 1 {
+            parts.remove(0)
+        } else {
+            Tensor::cat(&parts, 0)?
+        };
         pass.linear(o, &joined)
     }
 
@@ -175,7 +266,9 @@ impl Layer {
         let (rows, size) = x.dims2()?;
         let heads = x.reshape((rows, size / self.heads.width, self.heads.width))?;
         let heads = norm.map_or(Ok(heads.clone()), |norm| self.norm(&heads, norm))?;
-        Ok(pass.angles[self.settings.rope].rotate(&heads)?.reshape((rows, size))?)
+        Ok(pass.angles[self.settings.rope]
+            .rotate(&heads)?
+            .reshape((rows, size))?)
     }
 
     fn mlp(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
@@ -188,7 +281,9 @@ impl Layer {
 
 fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if gate.device().is_cpu() {
-        return Ok(gate.contiguous()?.apply_op2_no_bwd(&up.contiguous()?, &Gated(activation))?);
+        return Ok(gate
+            .contiguous()?
+            .apply_op2_no_bwd(&up.contiguous()?, &Gated(activation))?);
     }
     let activated = match activation {
         Activation::Silu => gate.silu()?,

@@ -24,19 +24,43 @@ pub(crate) struct AdaptedRows<'a> {
 }
 
 impl Linear {
-    pub(crate) fn load(source: &Source, name: String, slot: usize, shape: [usize; 2], bias: bool, device: &Device) -> Result<Self> {
+    pub(crate) fn load(
+        source: &Source,
+        name: String,
+        slot: usize,
+        shape: [usize; 2],
+        bias: bool,
+        device: &Device,
+    ) -> Result<Self> {
         let weight = source.matrix(&format!("{name}.weight"), shape, device)?;
-        let bias = bias.then(|| source.tensor(&format!("{name}.bias"), &[shape[0]], device)).transpose()?;
-        Ok(Self { name, slot, weight, bias })
+        let bias = bias
+            .then(|| source.tensor(&format!("{name}.bias"), &[shape[0]], device))
+            .transpose()?;
+        Ok(Self {
+            name,
+            slot,
+            weight,
+            bias,
+        })
     }
 
     /// (rows, inputs) → (rows, outputs), without a graph.
-    pub(crate) fn infer(&self, x: &Tensor, groups: &[AdaptedRows<'_>], integers: bool) -> Result<Tensor> {
+    pub(crate) fn infer(
+        &self,
+        x: &Tensor,
+        groups: &[AdaptedRows<'_>],
+        integers: bool,
+    ) -> Result<Tensor> {
         self.adapt(self.weight.product(x, integers)?, x, groups)
     }
 
     /// Adds bias and adapters to x · Wᵀ.
-    pub(crate) fn adapt(&self, product: Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
+    pub(crate) fn adapt(
+        &self,
+        product: Tensor,
+        x: &Tensor,
+        groups: &[AdaptedRows<'_>],
+    ) -> Result<Tensor> {
         let base = self.with_bias(product)?;
         match groups {
             [] => Ok(base),
@@ -56,7 +80,12 @@ impl Linear {
     }
 
     /// (rows, inputs) → (rows, outputs), with a graph to x and to the pair, never to the weight.
-    pub(crate) fn train(&self, x: &Tensor, pair: Option<&LoraPair>, dropped: Option<&Tensor>) -> Result<Tensor> {
+    pub(crate) fn train(
+        &self,
+        x: &Tensor,
+        pair: Option<&LoraPair>,
+        dropped: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let base = self.with_bias(self.weight.frozen_product(x)?)?;
         match pair {
             Some(pair) => Ok((base + pair.delta(dropped.unwrap_or(x))?)?),
@@ -69,7 +98,9 @@ fn add_deltas(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<T
     let part = |group: &AdaptedRows<'_>| -> Result<Tensor> {
         let base = base.narrow(0, group.rows.start, group.rows.len())?;
         match group.pair {
-            Some(pair) => Ok((base + pair.delta(&x.narrow(0, group.rows.start, group.rows.len())?)?)?),
+            Some(pair) => {
+                Ok((base + pair.delta(&x.narrow(0, group.rows.start, group.rows.len())?)?)?)
+            }
             None => Ok(base),
         }
     };

@@ -18,24 +18,48 @@ pub(crate) struct Angles {
 }
 
 impl Rotary {
-    pub(crate) fn new(rope: &RopeSettings, head_dim: usize, positions: usize, device: &Device) -> Result<Self> {
+    pub(crate) fn new(
+        rope: &RopeSettings,
+        head_dim: usize,
+        positions: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let frequencies = frequencies(rope, head_dim);
-        let angles: Vec<f32> = (0..positions).flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * *frequency)).collect();
+        let angles: Vec<f32> = (0..positions)
+            .flat_map(|position| {
+                frequencies
+                    .iter()
+                    .map(move |frequency| position as f32 * *frequency)
+            })
+            .collect();
         let shape = (positions, head_dim / 2);
-        let table = |function: fn(f32) -> f32| Tensor::from_vec(angles.iter().map(|angle| function(*angle)).collect(), shape, device);
-        Ok(Self { cos: table(f32::cos)?, sin: table(f32::sin)? })
+        let table = |function: fn(f32) -> f32| {
+            Tensor::from_vec(
+                angles.iter().map(|angle| function(*angle)).collect(),
+                shape,
+                device,
+            )
+        };
+        Ok(Self {
+            cos: table(f32::cos)?,
+            sin: table(f32::sin)?,
+        })
     }
 
     /// The angles of `positions`.
     pub(crate) fn angles(&self, positions: &Tensor) -> Result<Angles> {
-        Ok(Angles { cos: self.cos.index_select(positions, 0)?, sin: self.sin.index_select(positions, 0)? })
+        Ok(Angles {
+            cos: self.cos.index_select(positions, 0)?,
+            sin: self.sin.index_select(positions, 0)?,
+        })
     }
 }
 
 impl Angles {
     /// Rotates (rows, heads, `head_dim`), without a graph.
     pub(crate) fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        let rotated = candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?;
+        let rotated =
+            candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?;
         Ok(rotated.squeeze(0)?)
     }
 
@@ -52,16 +76,32 @@ impl Angles {
 
 /// Radians a position turns each pair of a head.
 fn frequencies(rope: &RopeSettings, head_dim: usize) -> Vec<f32> {
-    let plain = (0..head_dim / 2).map(|index| rope.theta.powf(-2.0 * index as f64 / head_dim as f64));
+    let plain =
+        (0..head_dim / 2).map(|index| rope.theta.powf(-2.0 * index as f64 / head_dim as f64));
     let scaled = |(index, frequency): (usize, f64)| match &rope.scaling {
         RopeScaling::None => frequency,
         RopeScaling::Linear(factor) => frequency / factor,
-        RopeScaling::Factors(factors) => frequency / factors.get(index).copied().map_or(1.0, f64::from),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
-            llama3(frequency, *factor, *low_freq_factor, *high_freq_factor, *original_max_position_embeddings)
+        RopeScaling::Factors(factors) => {
+            frequency / factors.get(index).copied().map_or(1.0, f64::from)
         }
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        } => llama3(
+            frequency,
+            *factor,
+            *low_freq_factor,
+            *high_freq_factor,
+            *original_max_position_embeddings,
+        ),
     };
-    plain.enumerate().map(scaled).map(|frequency| frequency as f32).collect()
+    plain
+        .enumerate()
+        .map(scaled)
+        .map(|frequency| frequency as f32)
+        .collect()
 }
 
 /// # Source
@@ -85,7 +125,9 @@ fn llama3(frequency: f64, factor: f64, low: f64, high: f64, original: f64) -> f6
 /// When a position lies beyond the tables.
 pub(crate) fn positions(rows: Vec<u32>, limit: usize, device: &Device) -> Result<Tensor> {
     if let Some(position) = rows.iter().find(|position| **position as usize >= limit) {
-        return Err(ModelError::Invalid(format!("position {position} lies beyond the context of {limit} tokens")));
+        return Err(ModelError::Invalid(format!(
+            "position {position} lies beyond the context of {limit} tokens"
+        )));
     }
     let count = rows.len();
     Ok(Tensor::from_vec(rows, count, device)?)

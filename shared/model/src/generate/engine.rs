@@ -38,7 +38,11 @@ impl Engine {
     /// Takes waiting jobs as long as there is room; waits for one when there is nothing to do.
     fn admit(&mut self) -> bool {
         while self.running.len() < self.max_batch {
-            let job = if self.running.is_empty() { self.jobs.recv().map_err(|_| TryRecvError::Disconnected) } else { self.jobs.try_recv() };
+            let job = if self.running.is_empty() {
+                self.jobs.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                self.jobs.try_recv()
+            };
             match job {
                 Ok(job) => self.start(job),
                 Err(TryRecvError::Empty) => return true,
@@ -53,12 +57,22 @@ impl Engine {
         if job.events.is_closed() {
             return;
         }
-        let busy = self.running.iter().map(|running| (&running.cache, running.job.adapter.as_ref()));
-        match self.prefixes.start(&self.decoder, &job.prompt, job.adapter.as_ref(), busy) {
+        let busy = self
+            .running
+            .iter()
+            .map(|running| (&running.cache, running.job.adapter.as_ref()));
+        match self
+            .prefixes
+            .start(&self.decoder, &job.prompt, job.adapter.as_ref(), busy)
+        {
             Ok(cache) => self.running.push(Running::new(job, cache, &self.tokenizer)),
             Err(error) => {
                 tracing::error!(%error, "a KV cache could not be made");
-                let _ = job.events.try_send(Err(crate::generator::GenerateError::Failed(error.to_string())));
+                let _ = job
+                    .events
+                    .try_send(Err(crate::generator::GenerateError::Failed(
+                        error.to_string(),
+                    )));
             }
         }
     }
@@ -68,12 +82,26 @@ impl Engine {
     /// Prompts are computed in float32 however few rows are left, and answers in integers however many run together, so
     /// that an answer depends neither on what was cached nor on who else is being answered.
     fn prefill(&mut self) {
-        let Some(running) = self.running.iter_mut().find(|running| running.next.is_none() && !running.finished) else { return };
+        let Some(running) = self
+            .running
+            .iter_mut()
+            .find(|running| running.next.is_none() && !running.finished)
+        else {
+            return;
+        };
         let piece: Vec<u32> = running.left().iter().copied().take(CHUNK).collect();
         let last = piece.len() == running.left().len();
-        let segment = Segment { tokens: &piece, cache: &mut running.cache, adapter: running.job.adapter.as_deref() };
+        let segment = Segment {
+            tokens: &piece,
+            cache: &mut running.cache,
+            adapter: running.job.adapter.as_deref(),
+        };
         match forward(&self.decoder, &mut [segment], Products::Float) {
-            Ok(logits) if last => running.advance(logits.first().map_or(&[], Vec::as_slice), &self.tokenizer, self.decoder.context_length()),
+            Ok(logits) if last => running.advance(
+                logits.first().map_or(&[], Vec::as_slice),
+                &self.tokenizer,
+                self.decoder.context_length(),
+            ),
             Ok(_) => {}
             Err(error) => running.fail(error.to_string()),
         }
@@ -81,24 +109,41 @@ impl Engine {
 
     /// One token for every answer that is being written.
     fn decode(&mut self) {
-        let mut writing: Vec<&mut Running> = self.running.iter_mut().filter(|running| running.next.is_some() && !running.finished).collect();
+        let mut writing: Vec<&mut Running> = self
+            .running
+            .iter_mut()
+            .filter(|running| running.next.is_some() && !running.finished)
+            .collect();
         if writing.is_empty() {
             return;
         }
         let segments = writing.iter_mut().map(|running| {
-            let Running { cache, next, job, .. } = &mut **running;
-            Segment { tokens: next.as_slice(), cache, adapter: job.adapter.as_deref() }
+            let Running {
+                cache, next, job, ..
+            } = &mut **running;
+            Segment {
+                tokens: next.as_slice(),
+                cache,
+                adapter: job.adapter.as_deref(),
+            }
         });
         let mut segments: Vec<Segment<'_>> = segments.collect();
         match forward(&self.decoder, &mut segments, Products::Integers) {
             Ok(logits) => {
                 drop(segments);
                 let context = self.decoder.context_length();
-                writing.iter_mut().zip(&logits).for_each(|(running, logits)| running.advance(logits, &self.tokenizer, context));
+                writing
+                    .iter_mut()
+                    .zip(&logits)
+                    .for_each(|(running, logits)| {
+                        running.advance(logits, &self.tokenizer, context)
+                    });
             }
             Err(error) => {
                 drop(segments);
-                writing.iter_mut().for_each(|running| running.fail(error.to_string()));
+                writing
+                    .iter_mut()
+                    .for_each(|running| running.fail(error.to_string()));
             }
         }
     }
@@ -106,15 +151,22 @@ impl Engine {
     /// Lets go of requests that are answered or whose caller hung up, and keeps their caches for the next ones.
     fn retire(&mut self) {
         let over = |running: &Running| running.finished || running.job.events.is_closed();
-        let (done, running) = std::mem::take(&mut self.running).into_iter().partition(over);
+        let (done, running) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(over);
         self.running = running;
         let done: Vec<Running> = done;
-        done.into_iter().for_each(|done| self.prefixes.keep(done.cache, done.job.adapter));
+        done.into_iter()
+            .for_each(|done| self.prefixes.keep(done.cache, done.job.adapter));
     }
 }
 
 /// Logits of the last token of each segment.
-fn forward(decoder: &Decoder, segments: &mut [Segment<'_>], products: Products) -> Result<Vec<Vec<f32>>> {
+fn forward(
+    decoder: &Decoder,
+    segments: &mut [Segment<'_>],
+    products: Products,
+) -> Result<Vec<Vec<f32>>> {
     let logits: Tensor = decoder.forward(segments, Wanted::Last, products)?;
     Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
 }

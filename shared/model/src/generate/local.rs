@@ -37,7 +37,14 @@ pub struct LocalSettings {
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        Self { name: "local".to_owned(), context_length: None, max_queue: 32, max_batch: 4, cached_prefixes: 4, threads: 0 }
+        Self {
+            name: "local".to_owned(),
+            context_length: None,
+            max_queue: 32,
+            max_batch: 4,
+            cached_prefixes: 4,
+            threads: 0,
+        }
     }
 }
 
@@ -97,9 +104,21 @@ impl LocalGenerator {
             running: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("lore-model".to_owned());
-        thread.spawn(move || engine.run()).map_err(|error| ModelError::Invalid(format!("the model's thread cannot be started: {error}")))?;
-        let shared = Shared { name: settings.name, decoder, tokenizer, jobs, waiting, max_queue: settings.max_queue, adapters: RwLock::default() };
-        Ok(Self { shared: Arc::new(shared) })
+        thread.spawn(move || engine.run()).map_err(|error| {
+            ModelError::Invalid(format!("the model's thread cannot be started: {error}"))
+        })?;
+        let shared = Shared {
+            name: settings.name,
+            decoder,
+            tokenizer,
+            jobs,
+            waiting,
+            max_queue: settings.max_queue,
+            adapters: RwLock::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// The decoder.
@@ -114,7 +133,13 @@ impl LocalGenerator {
 
     /// The names of the adapters that requests may ask for.
     pub fn adapters(&self) -> Vec<String> {
-        self.shared.adapters.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.shared
+            .adapters
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// Makes an adapter usable under `name`, from a PEFT folder; requests in flight go on with what they began with.
@@ -123,12 +148,18 @@ impl LocalGenerator {
     /// As [`Adapter::load`]; what was loaded under `name` before stays then. A name that is the base model's.
     pub async fn load_adapter(&self, name: &str, folder: &Path) -> Result<()> {
         if name == self.shared.name {
-            return Err(ModelError::Invalid(format!("`{name}` is the base model's name, so no adapter can have it")));
+            return Err(ModelError::Invalid(format!(
+                "`{name}` is the base model's name, so no adapter can have it"
+            )));
         }
-        let (shared, folder, owned) = (Arc::clone(&self.shared), folder.to_owned(), name.to_owned());
+        let (shared, folder, owned) =
+            (Arc::clone(&self.shared), folder.to_owned(), name.to_owned());
         let load = move || Adapter::load(&folder, &shared.decoder, &owned, &shared.name);
-        let adapter = tokio::task::spawn_blocking(load).await.map_err(|_| ModelError::Stopped)??;
-        self.write_adapters().insert(name.to_owned(), Arc::new(adapter));
+        let adapter = tokio::task::spawn_blocking(load)
+            .await
+            .map_err(|_| ModelError::Stopped)??;
+        self.write_adapters()
+            .insert(name.to_owned(), Arc::new(adapter));
         Ok(())
     }
 
@@ -138,21 +169,39 @@ impl LocalGenerator {
     }
 
     fn write_adapters(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Adapter>>> {
-        self.shared.adapters.write().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .adapters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn adapter(&self, name: Option<&str>) -> Result<Option<Arc<Adapter>>, GenerateError> {
-        let Some(name) = name.filter(|name| *name != self.shared.name) else { return Ok(None) };
-        let adapters = self.shared.adapters.read().unwrap_or_else(PoisonError::into_inner);
-        adapters.get(name).cloned().map(Some).ok_or_else(|| GenerateError::NoAdapter(name.to_owned()))
+        let Some(name) = name.filter(|name| *name != self.shared.name) else {
+            return Ok(None);
+        };
+        let adapters = self
+            .shared
+            .adapters
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        adapters
+            .get(name)
+            .cloned()
+            .map(Some)
+            .ok_or_else(|| GenerateError::NoAdapter(name.to_owned()))
     }
 
     /// Takes a place in the queue.
     fn enter(&self) -> Result<(), GenerateError> {
         let limit = self.shared.max_queue;
         let next = |waiting: usize| (waiting < limit.max(1)).then_some(waiting + 1);
-        let entered = self.shared.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        entered.map(|_| ()).map_err(|queued| GenerateError::Busy { queued })
+        let entered = self
+            .shared
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        entered
+            .map(|_| ())
+            .map_err(|queued| GenerateError::Busy { queued })
     }
 }
 
@@ -163,35 +212,68 @@ fn invalid(error: ModelError) -> GenerateError {
 #[async_trait]
 impl Generator for LocalGenerator {
     fn info(&self) -> GeneratorInfo {
-        GeneratorInfo { model: self.shared.name.clone(), context_length: self.shared.decoder.context_length() }
+        GeneratorInfo {
+            model: self.shared.name.clone(),
+            context_length: self.shared.decoder.context_length(),
+        }
     }
 
     fn count_tokens(&self, messages: &[Message]) -> Result<usize, GenerateError> {
-        Ok(self.shared.tokenizer.prompt(messages, true).map_err(invalid)?.tokens.len())
+        Ok(self
+            .shared
+            .tokenizer
+            .prompt(messages, true)
+            .map_err(invalid)?
+            .tokens
+            .len())
     }
 
     fn render(&self, messages: &[Message]) -> Result<String, GenerateError> {
-        Ok(self.shared.tokenizer.prompt(messages, true).map_err(invalid)?.text)
+        Ok(self
+            .shared
+            .tokenizer
+            .prompt(messages, true)
+            .map_err(invalid)?
+            .text)
     }
 
-    async fn generate(&self, request: GenerateRequest) -> Result<mpsc::Receiver<Result<GenerateEvent, GenerateError>>, GenerateError> {
+    async fn generate(
+        &self,
+        request: GenerateRequest,
+    ) -> Result<mpsc::Receiver<Result<GenerateEvent, GenerateError>>, GenerateError> {
         Sampler::check(&request.sampling).map_err(GenerateError::Invalid)?;
         let adapter = self.adapter(request.adapter.as_deref())?;
         let tokenizer = self.shared.tokenizer.clone();
-        let prompt = tokio::task::spawn_blocking(move || tokenizer.prompt(&request.messages, true)).await;
-        let prompt = prompt.map_err(|error| GenerateError::Failed(error.to_string()))?.map_err(invalid)?.tokens;
+        let prompt =
+            tokio::task::spawn_blocking(move || tokenizer.prompt(&request.messages, true)).await;
+        let prompt = prompt
+            .map_err(|error| GenerateError::Failed(error.to_string()))?
+            .map_err(invalid)?
+            .tokens;
         let context = self.shared.decoder.context_length();
         if prompt.is_empty() {
             return Err(GenerateError::Invalid("the prompt is empty".to_owned()));
         }
         if prompt.len() >= context {
-            return Err(GenerateError::TooLong { model: self.shared.name.clone(), prompt: prompt.len(), context });
+            return Err(GenerateError::TooLong {
+                model: self.shared.name.clone(),
+                prompt: prompt.len(),
+                context,
+            });
         }
         let most_events = request.sampling.max_new_tokens.min(context - prompt.len()) + 2;
         let (events, receiver) = mpsc::channel(most_events);
         self.enter()?;
-        let job = Job { prompt, adapter, sampling: request.sampling, events };
-        self.shared.jobs.send(job).map_err(|_| GenerateError::Failed(ModelError::Stopped.to_string()))?;
+        let job = Job {
+            prompt,
+            adapter,
+            sampling: request.sampling,
+            events,
+        };
+        self.shared
+            .jobs
+            .send(job)
+            .map_err(|_| GenerateError::Failed(ModelError::Stopped.to_string()))?;
         Ok(receiver)
     }
 }

@@ -35,7 +35,10 @@ fn shared(a: &[u32], b: &[u32]) -> usize {
 
 impl Prefixes {
     pub(super) fn new(limit: usize) -> Self {
-        Self { idle: Vec::new(), limit }
+        Self {
+            idle: Vec::new(),
+            limit,
+        }
     }
 
     /// A cache that holds as much of `prompt` as any cache does, but never its last token, whose logits are wanted.
@@ -46,12 +49,22 @@ impl Prefixes {
         adapter: Option<&Arc<Adapter>>,
         busy: impl Iterator<Item = (&'a KvCache, Option<&'a Arc<Adapter>>)>,
     ) -> Result<KvCache> {
-        let usable = |cache: &KvCache| shared(cache.tokens(), prompt).min(prompt.len().saturating_sub(1));
-        let idle = self.idle.iter().enumerate().filter(|(_, idle)| same(idle.adapter.as_ref(), adapter));
+        let usable =
+            |cache: &KvCache| shared(cache.tokens(), prompt).min(prompt.len().saturating_sub(1));
+        let idle = self
+            .idle
+            .iter()
+            .enumerate()
+            .filter(|(_, idle)| same(idle.adapter.as_ref(), adapter));
         let best_idle = idle.map(|(index, idle)| (usable(&idle.cache), index)).max();
-        let best_busy = busy.filter(|(_, other)| same(*other, adapter)).map(|(cache, _)| (usable(cache), cache)).max_by_key(|best| best.0);
+        let best_busy = busy
+            .filter(|(_, other)| same(*other, adapter))
+            .map(|(cache, _)| (usable(cache), cache))
+            .max_by_key(|best| best.0);
         match (best_idle, best_busy) {
-            (idle, Some((count, cache))) if count > idle.map_or(0, |best| best.0) => cache.copy_prefix(count),
+            (idle, Some((count, cache))) if count > idle.map_or(0, |best| best.0) => {
+                cache.copy_prefix(count)
+            }
             (Some((count, index)), _) if count > 0 => self.reuse(index, count),
             _ => decoder.new_cache(),
         }
@@ -76,9 +89,17 @@ impl Prefixes {
             return;
         }
         // A cache whose tokens another one begins with adds nothing.
-        self.idle.retain(|idle| !(same(idle.adapter.as_ref(), adapter.as_ref()) && cache.tokens().starts_with(idle.cache.tokens())));
+        self.idle.retain(|idle| {
+            !(same(idle.adapter.as_ref(), adapter.as_ref())
+                && cache.tokens().starts_with(idle.cache.tokens()))
+        });
         self.idle.push(Idle { cache, adapter });
-        let too_large = |idle: &[Idle]| idle.iter().map(|idle| idle.cache.size_in_bytes()).sum::<usize>() > IDLE_BYTES;
+        let too_large = |idle: &[Idle]| {
+            idle.iter()
+                .map(|idle| idle.cache.size_in_bytes())
+                .sum::<usize>()
+                > IDLE_BYTES
+        };
         while self.idle.len() > self.limit || (self.idle.len() > 1 && too_large(&self.idle)) {
             self.idle.remove(0);
         }

@@ -1,7 +1,7 @@
 use crate::decoder::KvCache;
-use crate::generator::{GenerateError, GenerateEvent, TokenLogprob};
 use crate::generate::sampler::{Choice, Sampler};
 use crate::generate::stop::StopMatcher;
+use crate::generator::{GenerateError, GenerateEvent, TokenLogprob};
 use crate::lora::Adapter;
 use crate::tokenizer::{Tokenizer, Utf8Stream};
 use lore_types::{FinishReason, Sampling, Usage};
@@ -63,9 +63,15 @@ impl Running {
             return self.finish(FinishReason::Stop, None, tokenizer);
         }
         self.produced += 1;
-        let (text, stopped) = self.stops.push(&tokenizer.push(&mut self.stream, choice.token));
-        let event = GenerateEvent::Token { text, logprob: logprob(choice, tokenizer) };
-        let full = self.produced >= self.job.sampling.max_new_tokens || self.job.prompt.len() + self.produced >= context;
+        let (text, stopped) = self
+            .stops
+            .push(&tokenizer.push(&mut self.stream, choice.token));
+        let event = GenerateEvent::Token {
+            text,
+            logprob: logprob(choice, tokenizer),
+        };
+        let full = self.produced >= self.job.sampling.max_new_tokens
+            || self.job.prompt.len() + self.produced >= context;
         match (stopped, full) {
             (true, _) => self.end(FinishReason::Stop, Some(event)),
             (false, true) => self.finish(FinishReason::Length, Some(event), tokenizer),
@@ -77,14 +83,25 @@ impl Running {
     }
 
     /// Ends the answer with the text that was held back.
-    fn finish(&mut self, reason: FinishReason, event: Option<GenerateEvent>, tokenizer: &Tokenizer) {
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        event: Option<GenerateEvent>,
+        tokenizer: &Tokenizer,
+    ) {
         let (mut rest, stopped) = self.stops.push(&tokenizer.finish(&mut self.stream));
         rest.push_str(&self.stops.finish());
         let reason = if stopped { FinishReason::Stop } else { reason };
         let event = match event {
-            Some(GenerateEvent::Token { text, logprob }) => Some(GenerateEvent::Token { text: text + &rest, logprob }),
+            Some(GenerateEvent::Token { text, logprob }) => Some(GenerateEvent::Token {
+                text: text + &rest,
+                logprob,
+            }),
             _ if rest.is_empty() => None,
-            _ => Some(GenerateEvent::Token { text: rest, logprob: None }),
+            _ => Some(GenerateEvent::Token {
+                text: rest,
+                logprob: None,
+            }),
         };
         self.end(reason, event);
     }
@@ -99,7 +116,10 @@ impl Running {
             total_tokens: self.job.prompt.len() + self.produced,
             cached_tokens: self.cached,
         };
-        self.send(Ok(GenerateEvent::Done { finish_reason, usage }));
+        self.send(Ok(GenerateEvent::Done {
+            finish_reason,
+            usage,
+        }));
         self.finished = true;
     }
 
@@ -119,5 +139,9 @@ impl Running {
 fn logprob(choice: &Choice, tokenizer: &Tokenizer) -> Option<TokenLogprob> {
     let (logprob, top) = choice.logprobs.as_ref()?;
     let named = |(token, logprob): &(u32, f32)| (tokenizer.token_text(*token), *logprob);
-    Some(TokenLogprob { token: tokenizer.token_text(choice.token), logprob: *logprob, top: top.iter().map(named).collect() })
+    Some(TokenLogprob {
+        token: tokenizer.token_text(choice.token),
+        logprob: *logprob,
+        top: top.iter().map(named).collect(),
+    })
 }

@@ -29,8 +29,16 @@ impl Sampler {
     /// A sampler that has seen the prompt.
     pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
         let penalised = sampling.repetition_penalty != 1.0;
-        let seen = if penalised { prompt.iter().copied().collect() } else { HashSet::new() };
-        Self { random: Random::new(sampling.seed), sampling, seen }
+        let seen = if penalised {
+            prompt.iter().copied().collect()
+        } else {
+            HashSet::new()
+        };
+        Self {
+            random: Random::new(sampling.seed),
+            sampling,
+            seen,
+        }
     }
 
     /// Whether the settings make sense.
@@ -38,12 +46,38 @@ impl Sampler {
     /// # Errors
     /// Names the setting and what it may be.
     pub fn check(sampling: &Sampling) -> Result<(), String> {
-        let range = |name: &str, value: f32, good: bool, allowed: &str| if good { Ok(()) } else { Err(format!("`{name}` is {value}, but must be {allowed}")) };
+        let range = |name: &str, value: f32, good: bool, allowed: &str| {
+            if good {
+                Ok(())
+            } else {
+                Err(format!("`{name}` is {value}, but must be {allowed}"))
+            }
+        };
         let s = sampling;
-        range("temperature", s.temperature, (0.0..=100.0).contains(&s.temperature), "between 0 and 100")?;
-        range("top_p", s.top_p, s.top_p > 0.0 && s.top_p <= 1.0, "above 0 and at most 1")?;
-        range("min_p", s.min_p, (0.0..=1.0).contains(&s.min_p), "between 0 and 1")?;
-        range("repetition_penalty", s.repetition_penalty, s.repetition_penalty > 0.0 && s.repetition_penalty <= 100.0, "above 0 and at most 100")?;
+        range(
+            "temperature",
+            s.temperature,
+            (0.0..=100.0).contains(&s.temperature),
+            "between 0 and 100",
+        )?;
+        range(
+            "top_p",
+            s.top_p,
+            s.top_p > 0.0 && s.top_p <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        range(
+            "min_p",
+            s.min_p,
+            (0.0..=1.0).contains(&s.min_p),
+            "between 0 and 1",
+        )?;
+        range(
+            "repetition_penalty",
+            s.repetition_penalty,
+            s.repetition_penalty > 0.0 && s.repetition_penalty <= 100.0,
+            "above 0 and at most 100",
+        )?;
         if s.max_new_tokens == 0 {
             return Err("`max_new_tokens` is 0, but must be at least 1".to_owned());
         }
@@ -51,7 +85,9 @@ impl Sampler {
             return Err("a text of `stop` is empty".to_owned());
         }
         match s.logprobs {
-            Some(count) if count > MOST_LOGPROBS => Err(format!("`logprobs` is {count}, but must be at most {MOST_LOGPROBS}")),
+            Some(count) if count > MOST_LOGPROBS => Err(format!(
+                "`logprobs` is {count}, but must be at most {MOST_LOGPROBS}"
+            )),
             _ => Ok(()),
         }
     }
@@ -62,31 +98,49 @@ impl Sampler {
     /// When the logits hold something that is no number.
     pub fn choose(&mut self, logits: &[f32]) -> Result<Choice> {
         if logits.is_empty() || logits.iter().any(|logit| logit.is_nan()) {
-            return Err(ModelError::Invalid("the model's output holds values that are no numbers".to_owned()));
+            return Err(ModelError::Invalid(
+                "the model's output holds values that are no numbers".to_owned(),
+            ));
         }
         let mut scores = std::borrow::Cow::Borrowed(logits);
         if !self.seen.is_empty() {
             self.penalise(scores.to_mut());
         }
-        let token = if self.sampling.temperature == 0.0 { likeliest(&scores) } else { self.sample(&scores) };
+        let token = if self.sampling.temperature == 0.0 {
+            likeliest(&scores)
+        } else {
+            self.sample(&scores)
+        };
         if self.sampling.repetition_penalty != 1.0 {
             self.seen.insert(token);
         }
-        Ok(Choice { token, logprobs: self.sampling.logprobs.map(|count| logprobs(logits, token, count)) })
+        Ok(Choice {
+            token,
+            logprobs: self
+                .sampling
+                .logprobs
+                .map(|count| logprobs(logits, token, count)),
+        })
     }
 
     fn penalise(&self, scores: &mut [f32]) {
         let penalty = self.sampling.repetition_penalty;
         for token in &self.seen {
             if let Some(score) = scores.get_mut(*token as usize) {
-                *score = if *score > 0.0 { *score / penalty } else { *score * penalty };
+                *score = if *score > 0.0 {
+                    *score / penalty
+                } else {
+                    *score * penalty
+                };
             }
         }
     }
 
     fn sample(&mut self, scores: &[f32]) -> u32 {
         let mut candidates = self.candidates(scores);
-        let Some(largest) = candidates.first().map(|candidate| candidate.1) else { return likeliest(scores) };
+        let Some(largest) = candidates.first().map(|candidate| candidate.1) else {
+            return likeliest(scores);
+        };
         for candidate in &mut candidates {
             candidate.1 = ((candidate.1 - largest) / self.sampling.temperature).exp();
         }
@@ -100,13 +154,17 @@ impl Sampler {
                 return *token;
             }
         }
-        candidates.first().map_or_else(|| likeliest(scores), |candidate| candidate.0)
+        candidates
+            .first()
+            .map_or_else(|| likeliest(scores), |candidate| candidate.0)
     }
 
     /// The tokens that can be chosen with their scores, likeliest first.
     fn candidates(&self, scores: &[f32]) -> Vec<(u32, f32)> {
         let floor = self.floor(scores);
-        let kept = (0u32..).zip(scores.iter().copied()).filter(|(_, score)| *score >= floor);
+        let kept = (0u32..)
+            .zip(scores.iter().copied())
+            .filter(|(_, score)| *score >= floor);
         let mut candidates: Vec<(u32, f32)> = kept.collect();
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let top_k = self.sampling.top_k;
@@ -156,7 +214,10 @@ fn likeliest(scores: &[f32]) -> u32 {
 
 fn logprobs(logits: &[f32], token: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
+    let sum: f64 = logits
+        .iter()
+        .map(|logit| f64::from(logit - largest).exp())
+        .sum();
     let of = |logit: f32| (f64::from(logit - largest) - sum.ln()) as f32;
     let mut all: Vec<(u32, f32)> = (0u32..).zip(logits.iter().copied()).collect();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
@@ -165,8 +226,16 @@ fn logprobs(logits: &[f32], token: u32, count: usize) -> (f32, Vec<(u32, f32)>) 
     }
     all.truncate(count);
     all.sort_unstable_by(order);
-    let own = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    (of(own), all.into_iter().map(|(token, logit)| (token, of(logit))).collect())
+    let own = logits
+        .get(token as usize)
+        .copied()
+        .unwrap_or(f32::NEG_INFINITY);
+    (
+        of(own),
+        all.into_iter()
+            .map(|(token, logit)| (token, of(logit)))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -175,7 +244,9 @@ mod tests {
 
     fn drawn(sampling: Sampling, logits: &[f32]) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling, &[]);
-        let mut tokens: Vec<u32> = (0..200).map(|_| sampler.choose(logits).expect("numbers").token).collect();
+        let mut tokens: Vec<u32> = (0..200)
+            .map(|_| sampler.choose(logits).expect("numbers").token)
+            .collect();
         tokens.sort_unstable();
         tokens.dedup();
         tokens
@@ -185,21 +256,57 @@ mod tests {
 
     #[test]
     fn each_setting_keeps_its_tokens() {
-        let hot = Sampling { temperature: 1.0, ..Sampling::default() };
+        let hot = Sampling {
+            temperature: 1.0,
+            ..Sampling::default()
+        };
         assert_eq!(drawn(Sampling::default(), &LOGITS), [1]);
         assert_eq!(drawn(hot.clone(), &LOGITS), [0, 1, 2, 3]);
-        assert_eq!(drawn(Sampling { top_k: 2, ..hot.clone() }, &LOGITS), [1, 2]);
-        assert_eq!(drawn(Sampling { top_p: 0.8, ..hot.clone() }, &LOGITS), [1, 2]);
-        assert_eq!(drawn(Sampling { min_p: 0.1, ..hot.clone() }, &LOGITS), [0, 1, 2]);
+        assert_eq!(
+            drawn(
+                Sampling {
+                    top_k: 2,
+                    ..hot.clone()
+                },
+                &LOGITS
+            ),
+            [1, 2]
+        );
+        assert_eq!(
+            drawn(
+                Sampling {
+                    top_p: 0.8,
+                    ..hot.clone()
+                },
+                &LOGITS
+            ),
+            [1, 2]
+        );
+        assert_eq!(
+            drawn(
+                Sampling {
+                    min_p: 0.1,
+                    ..hot.clone()
+                },
+                &LOGITS
+            ),
+            [0, 1, 2]
+        );
         assert_eq!(drawn(Sampling { top_p: 0.1, ..hot }, &LOGITS), [1]);
     }
 
     #[test]
     fn sampling_follows_the_distribution_and_the_seed() {
-        let sampling = Sampling { temperature: 1.0, seed: 7, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: 1.0,
+            seed: 7,
+            ..Sampling::default()
+        };
         let draw = || {
             let mut sampler = Sampler::new(sampling.clone(), &[]);
-            (0..10_000).map(|_| sampler.choose(&LOGITS).expect("numbers").token).collect::<Vec<_>>()
+            (0..10_000)
+                .map(|_| sampler.choose(&LOGITS).expect("numbers").token)
+                .collect::<Vec<_>>()
         };
         let tokens = draw();
         assert_eq!(tokens, draw());
@@ -209,16 +316,27 @@ mod tests {
 
     #[test]
     fn repetition_is_penalised_on_both_sides_of_zero() {
-        let sampling = Sampling { repetition_penalty: 2.0, ..Sampling::default() };
+        let sampling = Sampling {
+            repetition_penalty: 2.0,
+            ..Sampling::default()
+        };
         let mut sampler = Sampler::new(sampling, &[1]);
         assert_eq!(sampler.choose(&[1.0, 1.9, 0.0]).expect("numbers").token, 0);
-        assert_eq!(sampler.choose(&[-1.0, -0.6, -1.1]).expect("numbers").token, 2);
+        assert_eq!(
+            sampler.choose(&[-1.0, -0.6, -1.1]).expect("numbers").token,
+            2
+        );
     }
 
     #[test]
     fn log_probabilities_are_the_models_own() {
-        let sampling = Sampling { logprobs: Some(2), ..Sampling::default() };
-        let choice = Sampler::new(sampling, &[]).choose(&LOGITS).expect("numbers");
+        let sampling = Sampling {
+            logprobs: Some(2),
+            ..Sampling::default()
+        };
+        let choice = Sampler::new(sampling, &[])
+            .choose(&LOGITS)
+            .expect("numbers");
         let (own, top) = choice.logprobs.expect("asked for");
         assert!((own.exp() - 0.643_9).abs() < 1e-3);
         assert_eq!(top.iter().map(|entry| entry.0).collect::<Vec<_>>(), [1, 2]);

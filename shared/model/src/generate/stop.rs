@@ -6,13 +6,20 @@ pub(super) struct StopMatcher {
 
 impl StopMatcher {
     pub(super) fn new(stops: Vec<String>) -> Self {
-        Self { stops, held: String::new() }
+        Self {
+            stops,
+            held: String::new(),
+        }
     }
 
     /// The text that is certainly part of the answer, and whether a stop text has come.
     pub(super) fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = found {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
@@ -31,7 +38,11 @@ impl StopMatcher {
     fn undecided(&self) -> usize {
         let begins = |stop: &String| {
             let ends = stop.char_indices().map(|(at, _)| at).skip(1);
-            ends.filter(|end| stop.get(..*end).is_some_and(|beginning| self.held.ends_with(beginning))).max()
+            ends.filter(|end| {
+                stop.get(..*end)
+                    .is_some_and(|beginning| self.held.ends_with(beginning))
+            })
+            .max()
         };
         self.stops.iter().filter_map(begins).max().unwrap_or(0)
     }
@@ -56,7 +67,10 @@ mod tests {
 
     #[test]
     fn a_stop_text_is_found_across_pieces() {
-        assert_eq!(run(&["END"], &["one E", "N", "D two"]), ("one ".to_owned(), true));
+        assert_eq!(
+            run(&["END"], &["one E", "N", "D two"]),
+            ("one ".to_owned(), true)
+        );
         assert_eq!(run(&["\n\n"], &["a\n", "\nb"]), ("a".to_owned(), true));
         assert_eq!(run(&["。\n"], &["好。", "\n"]), ("好".to_owned(), true));
     }
@@ -64,7 +78,10 @@ mod tests {
     #[test]
     fn a_beginning_that_stays_one_is_given_back() {
         assert_eq!(run(&["END"], &["one E", "N"]), ("one EN".to_owned(), false));
-        assert_eq!(run(&["aab"], &["a", "a", "a", "b", "c"]), ("a".to_owned(), true));
+        assert_eq!(
+            run(&["aab"], &["a", "a", "a", "b", "c"]),
+            ("a".to_owned(), true)
+        );
     }
 
     #[test]

@@ -41,7 +41,12 @@ pub(crate) fn attend(heads: &Heads, query: Query<'_>, out: &mut [f32]) {
 
 /// All query heads that share key head `head`, so that keys and values are read once.
 #[inline(always)]
-fn attend_group_body<const FUSED: bool>(heads: &Heads, query: Query<'_>, head: usize, out: &mut [f32]) {
+fn attend_group_body<const FUSED: bool>(
+    heads: &Heads,
+    query: Query<'_>,
+    head: usize,
+    out: &mut [f32],
+) {
     let (width, stride) = (heads.width, heads.keys * heads.width);
     let seen = visible(query.position, heads.window);
     let group = heads.queries / heads.keys;
@@ -72,7 +77,9 @@ dispatch!(attend_group, attend_group_body, (heads: &Heads, query: Query<'_>, hea
 
 #[inline(always)]
 fn normalise<const FUSED: bool>(scores: &mut [f32]) {
-    let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
+    let largest = scores
+        .iter()
+        .fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
     for score in scores.iter_mut() {
         *score = math::exp::<FUSED>(*score - largest);
     }

@@ -14,14 +14,23 @@ impl CustomOp2 for Gated {
         "gated-activation"
     }
 
-    fn cpu_fwd(&self, gate: &CpuStorage, gate_layout: &Layout, up: &CpuStorage, up_layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (gate, up) = (values(gate, gate_layout)?, values(up, up_layout)?);
         let mut out = vec![0f32; gate.len()];
         let apply = match self.0 {
             Activation::Silu => silu,
             Activation::GeluTanh => gelu,
         };
-        let pieces = out.par_chunks_mut(PIECE).zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE));
+        let pieces = out
+            .par_chunks_mut(PIECE)
+            .zip(gate.par_chunks(PIECE))
+            .zip(up.par_chunks(PIECE));
         pieces.for_each(|((out, gate), up)| apply(out, gate, up));
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }

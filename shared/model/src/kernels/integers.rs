@@ -37,7 +37,12 @@ impl IntegerRows {
     /// Rounds rows of `width` values, a multiple of 32.
     pub(crate) fn new(rows: &[f32], width: usize) -> Self {
         let blocks = rows.len() / BLOCK;
-        let mut out = Self { values: vec![0; blocks * BLOCK], scales: vec![0.0; blocks], sums: vec![0.0; blocks], width };
+        let mut out = Self {
+            values: vec![0; blocks * BLOCK],
+            scales: vec![0.0; blocks],
+            sums: vec![0.0; blocks],
+            width,
+        };
         round_rows(rows, &mut out);
         out
     }
@@ -58,7 +63,10 @@ impl IntegerRows {
 
 #[inline(always)]
 fn round_rows_body<const FUSED: bool>(rows: &[f32], out: &mut IntegerRows) {
-    let blocks = rows.chunks_exact(BLOCK).zip(out.values.chunks_exact_mut(BLOCK)).zip(out.scales.iter_mut().zip(&mut out.sums));
+    let blocks = rows
+        .chunks_exact(BLOCK)
+        .zip(out.values.chunks_exact_mut(BLOCK))
+        .zip(out.scales.iter_mut().zip(&mut out.sums));
     for ((block, values), (scale, sum)) in blocks {
         let mut largest = [0f32; 8];
         for part in block.chunks_exact(8) {
@@ -101,13 +109,23 @@ pub(crate) struct PackedRows<'a> {
 pub(crate) fn products(x: &IntegerRows, matrices: &[PackedRows<'_>]) -> Result<Vec<Vec<f32>>> {
     let rows = x.count();
     // Each thread writes whole outputs of all rows: (outputs, rows), turned round below.
-    let mut turned: Vec<Vec<f32>> = matrices.iter().map(|matrix| vec![0f32; matrix.outputs * rows]).collect();
+    let mut turned: Vec<Vec<f32>> = matrices
+        .iter()
+        .map(|matrix| vec![0f32; matrix.outputs * rows])
+        .collect();
     let pieces: Vec<(&PackedRows<'_>, usize, &mut [f32])> = matrices
         .iter()
         .zip(&mut turned)
-        .flat_map(|(matrix, out)| out.chunks_mut(OUTPUTS * rows.max(1)).enumerate().map(move |(index, out)| (matrix, index * OUTPUTS, out)))
+        .flat_map(|(matrix, out)| {
+            out.chunks_mut(OUTPUTS * rows.max(1))
+                .enumerate()
+                .map(move |(index, out)| (matrix, index * OUTPUTS, out))
+        })
         .collect();
-    pieces.into_par_iter().with_min_len(2).try_for_each(|(matrix, first, out)| piece(x, matrix, first, out))?;
+    pieces
+        .into_par_iter()
+        .with_min_len(2)
+        .try_for_each(|(matrix, first, out)| piece(x, matrix, first, out))?;
     if rows == 1 {
         return Ok(turned);
     }
@@ -136,7 +154,12 @@ fn piece(x: &IntegerRows, matrix: &PackedRows<'_>, first: usize, out: &mut [f32]
         if avx2::available() {
             for (group, out) in out.chunks_mut(TOGETHER).enumerate() {
                 let row = |member: usize| x.row((group * TOGETHER + member).min(rows - 1));
-                avx2::dot(matrix.dtype, weights, &[row(0), row(1), row(2), row(3)], out);
+                avx2::dot(
+                    matrix.dtype,
+                    weights,
+                    &[row(0), row(1), row(2), row(3)],
+                    out,
+                );
             }
             continue;
         }
@@ -147,14 +170,28 @@ fn piece(x: &IntegerRows, matrix: &PackedRows<'_>, first: usize, out: &mut [f32]
 
 /// The same numbers without vector instructions, for other processors.
 fn plain(x: &IntegerRows, dtype: GgmlDType, weights: &[u8], out: &mut [f32]) -> Result<()> {
-    let CpuStorage::F32(weights) = dtype.from_data(Cow::Borrowed(weights)).dequantize(x.width)? else {
+    let CpuStorage::F32(weights) = dtype
+        .from_data(Cow::Borrowed(weights))
+        .dequantize(x.width)?
+    else {
         candle_core::bail!("a quantised row gave no float32")
     };
     for (index, out) in out.iter_mut().enumerate() {
         let row = x.row(index);
-        let blocks = weights.chunks_exact(BLOCK).zip(row.values.chunks_exact(BLOCK)).zip(row.scales);
-        let dot = |weights: &[f32], values: &[i8]| weights.iter().zip(values).map(|(weight, value)| weight * f32::from(*value)).sum::<f32>();
-        *out = blocks.map(|((weights, values), scale)| scale * dot(weights, values)).sum();
+        let blocks = weights
+            .chunks_exact(BLOCK)
+            .zip(row.values.chunks_exact(BLOCK))
+            .zip(row.scales);
+        let dot = |weights: &[f32], values: &[i8]| {
+            weights
+                .iter()
+                .zip(values)
+                .map(|(weight, value)| weight * f32::from(*value))
+                .sum::<f32>()
+        };
+        *out = blocks
+            .map(|((weights, values), scale)| scale * dot(weights, values))
+            .sum();
     }
     Ok(())
 }
@@ -174,18 +211,34 @@ mod tests {
     /// Relative distance between the kernel and dequantised weights times the rounded rows, which is what it must compute.
     fn distance(dtype: GgmlDType, rows: usize) -> f32 {
         let (outputs, inputs) = (40, 512);
-        let weights = Tensor::from_vec(uniform(outputs * inputs, 1), (outputs, inputs), &Device::Cpu).expect("a tensor");
+        let weights = Tensor::from_vec(
+            uniform(outputs * inputs, 1),
+            (outputs, inputs),
+            &Device::Cpu,
+        )
+        .expect("a tensor");
         let packed = QTensor::quantize(&weights, dtype).expect("a quantised tensor");
         let bytes = packed.data().expect("bytes").into_owned();
         let x = IntegerRows::new(&uniform(rows * inputs, 2), inputs);
-        let matrix = PackedRows { bytes: &bytes, dtype, outputs, inputs };
+        let matrix = PackedRows {
+            bytes: &bytes,
+            dtype,
+            outputs,
+            inputs,
+        };
         let fast = products(&x, &[matrix, matrix]).expect("products");
         assert_eq!(fast[0], fast[1]);
         let mut slow = vec![0f32; rows];
         let width = bytes.len() / outputs;
         let mut worst = 0f32;
         for output in 0..outputs {
-            plain(&x, dtype, &bytes[output * width..(output + 1) * width], &mut slow).expect("products");
+            plain(
+                &x,
+                dtype,
+                &bytes[output * width..(output + 1) * width],
+                &mut slow,
+            )
+            .expect("products");
             for row in 0..rows {
                 worst = worst.max((fast[0][row * outputs + output] - slow[row]).abs());
             }
@@ -207,10 +260,16 @@ mod tests {
     #[test]
     fn a_row_gets_the_same_numbers_in_any_company() {
         let inputs = 256;
-        let weights = Tensor::from_vec(uniform(8 * inputs, 3), (8, inputs), &Device::Cpu).expect("a tensor");
+        let weights =
+            Tensor::from_vec(uniform(8 * inputs, 3), (8, inputs), &Device::Cpu).expect("a tensor");
         let packed = QTensor::quantize(&weights, GgmlDType::Q4K).expect("a quantised tensor");
         let bytes = packed.data().expect("bytes").into_owned();
-        let matrix = PackedRows { bytes: &bytes, dtype: GgmlDType::Q4K, outputs: 8, inputs };
+        let matrix = PackedRows {
+            bytes: &bytes,
+            dtype: GgmlDType::Q4K,
+            outputs: 8,
+            inputs,
+        };
         let rows = uniform(7 * inputs, 4);
         let together = products(&IntegerRows::new(&rows, inputs), &[matrix]).expect("products");
         for (row, expected) in rows.chunks(inputs).zip(together[0].chunks(8)) {

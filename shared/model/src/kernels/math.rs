@@ -12,7 +12,11 @@ pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 pub(super) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_blocks.remainder().iter().zip(b_blocks.remainder()).fold(0f32, |sum, (a, b)| sum + a * b);
+    let rest = a_blocks
+        .remainder()
+        .iter()
+        .zip(b_blocks.remainder())
+        .fold(0f32, |sum, (a, b)| sum + a * b);
     for (a, b) in a_blocks.zip(b_blocks) {
         for lane in 0..LANES {
             sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
@@ -48,10 +52,22 @@ pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
     let r = multiply_add::<FUSED>(n, -0.693_359_4, clamped);
     let r = multiply_add::<FUSED>(n, 2.121_944_4e-4, r);
     let mut sum = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for coefficient in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         sum = multiply_add::<FUSED>(sum, r, coefficient);
     }
-    let exponent = (shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23;
+    let exponent = (shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .wrapping_add(127))
+        << 23;
     let value = sum * f32::from_bits(exponent);
     if x < -87.0 { 0.0 } else { value }
 }

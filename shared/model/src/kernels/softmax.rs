@@ -30,14 +30,23 @@ impl InplaceOp1 for MaskedSoftmax {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("masked softmax takes contiguous scores only") };
-        let CpuStorage::F32(values) = storage else { candle_core::bail!("masked softmax takes float32 only") };
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("masked softmax takes contiguous scores only")
+        };
+        let CpuStorage::F32(values) = storage else {
+            candle_core::bail!("masked softmax takes float32 only")
+        };
         let keys = layout.dims().last().copied().unwrap_or(1).max(1);
-        let Some(scores) = values.get_mut(start..end) else { candle_core::bail!("a layout reaches past its storage") };
-        scores.par_chunks_mut(keys).enumerate().for_each(|(row, scores)| {
-            let position = self.offset + row % self.rows / self.group;
-            softmax_within(scores, visible(position, self.window), self.scale);
-        });
+        let Some(scores) = values.get_mut(start..end) else {
+            candle_core::bail!("a layout reaches past its storage")
+        };
+        scores
+            .par_chunks_mut(keys)
+            .enumerate()
+            .for_each(|(row, scores)| {
+                let position = self.offset + row % self.rows / self.group;
+                softmax_within(scores, visible(position, self.window), self.scale);
+            });
         Ok(())
     }
 }
@@ -50,7 +59,9 @@ fn softmax_body<const FUSED: bool>(scores: &mut [f32], seen: Range<usize>, scale
     let (seen, after) = rest.split_at_mut(end - start);
     before.fill(0.0);
     after.fill(0.0);
-    let largest = seen.iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
+    let largest = seen
+        .iter()
+        .fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
     for score in seen.iter_mut() {
         *score = math::exp::<FUSED>((*score - largest) * scale);
     }

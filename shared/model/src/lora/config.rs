@@ -57,8 +57,16 @@ impl Default for LoraConfig {
 }
 
 /// Keys of `adapter_config.json` that [`LoraConfig`] holds.
-const KNOWN: [&str; 8] =
-    ["r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern", "base_model_name_or_path"];
+const KNOWN: [&str; 8] = [
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "lora_dropout",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "base_model_name_or_path",
+];
 
 /// Keys that say nothing about the numbers, or that only chose what the file of weights already shows.
 const HARMLESS: [&str; 13] = [
@@ -84,10 +92,16 @@ impl LoraConfig {
     /// [`ModelError::UnsupportedAdapter`] with the key that asks for something that Lore does not compute.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(ModelError::read(path))?;
-        let value: Map<String, Value> = serde_json::from_str(&text).map_err(|error| ModelError::damaged(path, error))?;
-        value.iter().try_for_each(|(key, value)| check(path, key, value))?;
-        let known = value.into_iter().filter(|(key, value)| KNOWN.contains(&key.as_str()) && !value.is_null());
-        let config: Self = serde_json::from_value(Value::Object(known.collect())).map_err(|error| ModelError::damaged(path, error))?;
+        let value: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|error| ModelError::damaged(path, error))?;
+        value
+            .iter()
+            .try_for_each(|(key, value)| check(path, key, value))?;
+        let known = value
+            .into_iter()
+            .filter(|(key, value)| KNOWN.contains(&key.as_str()) && !value.is_null());
+        let config: Self = serde_json::from_value(Value::Object(known.collect()))
+            .map_err(|error| ModelError::damaged(path, error))?;
         if config.r == 0 {
             return Err(refused(path, "r", &json!(0)));
         }
@@ -120,11 +134,19 @@ impl LoraConfig {
 
 /// PEFT writes alpha as an integer where it is one.
 fn whole(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 1e9 { json!(value as i64) } else { json!(value) }
+    if value.fract() == 0.0 && value.abs() < 1e9 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 fn refused(path: &Path, setting: &str, value: &Value) -> ModelError {
-    ModelError::UnsupportedAdapter { path: path.to_owned(), setting: setting.to_owned(), value: value.to_string() }
+    ModelError::UnsupportedAdapter {
+        path: path.to_owned(),
+        setting: setting.to_owned(),
+        value: value.to_string(),
+    }
 }
 
 /// Refuses every key that asks for more than plain LoRA, those that do not exist yet included.
@@ -139,8 +161,17 @@ fn check(path: &Path, key: &str, value: &Value) -> Result<()> {
         "peft_type" => value == "LORA",
         "bias" => value == "none",
         // Other ways to begin change the base weights or are over when an adapter is saved.
-        "init_lora_weights" => value.is_boolean() || ["gaussian", "eva", "orthogonal"].iter().any(|kind| value == kind),
+        "init_lora_weights" => {
+            value.is_boolean()
+                || ["gaussian", "eva", "orthogonal"]
+                    .iter()
+                    .any(|kind| value == kind)
+        }
         _ => off || KNOWN.contains(&key) || HARMLESS.contains(&key),
     };
-    if fine { Ok(()) } else { Err(refused(path, key, value)) }
+    if fine {
+        Ok(())
+    } else {
+        Err(refused(path, key, value))
+    }
 }

@@ -26,7 +26,10 @@ impl Adapter {
         let mut tensors = by_module(&path, read_safetensors(&path, decoder.device())?)?;
         let wrong = |problem: String| ModelError::WrongBase {
             adapter: name.to_owned(),
-            trained_on: config.base_model_name_or_path.clone().unwrap_or_else(|| "an unnamed model".to_owned()),
+            trained_on: config
+                .base_model_name_or_path
+                .clone()
+                .unwrap_or_else(|| "an unnamed model".to_owned()),
             loaded: base.to_owned(),
             problem,
         };
@@ -41,19 +44,26 @@ impl Adapter {
             let pair = halves.pair(&path, &linear.name, scaling)?;
             if pair.a.dims() != [rank, inputs] || pair.b.dims() != [outputs, rank] {
                 let (a, b) = (pair.a.dims(), pair.b.dims());
-                return Err(wrong(format!("at `{}` it has {a:?} and {b:?}, but rank {rank} asks for [{rank}, {inputs}] and [{outputs}, {rank}]", linear.name)));
+                return Err(wrong(format!(
+                    "at `{}` it has {a:?} and {b:?}, but rank {rank} asks for [{rank}, {inputs}] and [{outputs}, {rank}]",
+                    linear.name
+                )));
             }
             pairs.push(Some(pair));
         }
         if let Some(trained_on) = fingerprint(&folder.join(LORE))? {
             let loaded = decoder.fingerprint()?;
             if trained_on != loaded {
-                return Err(wrong(format!("their weights differ: fingerprint {trained_on:.12}… against {loaded:.12}…")));
+                return Err(wrong(format!(
+                    "their weights differ: fingerprint {trained_on:.12}… against {loaded:.12}…"
+                )));
             }
         }
         match tensors.keys().next() {
             Some(module) => Err(wrong(format!("the base has no linear layer `{module}`"))),
-            None if pairs.iter().all(Option::is_none) => Err(ModelError::damaged(&path, "it holds no tensors")),
+            None if pairs.iter().all(Option::is_none) => {
+                Err(ModelError::damaged(&path, "it holds no tensors"))
+            }
             None => Ok(Self::new(config, pairs)),
         }
     }
@@ -67,8 +77,14 @@ impl Adapter {
         let mut tensors = BTreeMap::new();
         for linear in decoder.linears() {
             if let Some(pair) = self.pair(linear.slot) {
-                tensors.insert(format!("{PREFIX}{}.lora_A.weight", linear.name), pair.a.contiguous()?);
-                tensors.insert(format!("{PREFIX}{}.lora_B.weight", linear.name), pair.b.contiguous()?);
+                tensors.insert(
+                    format!("{PREFIX}{}.lora_A.weight", linear.name),
+                    pair.a.contiguous()?,
+                );
+                tensors.insert(
+                    format!("{PREFIX}{}.lora_B.weight", linear.name),
+                    pair.b.contiguous()?,
+                );
             }
         }
         let config = format!("{:#}\n", self.config.to_peft_json());
@@ -85,7 +101,8 @@ fn fingerprint(path: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let text = std::fs::read_to_string(path).map_err(ModelError::read(path))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| ModelError::damaged(path, error))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| ModelError::damaged(path, error))?;
     Ok(value[FINGERPRINT].as_str().map(str::to_owned))
 }
 
@@ -98,8 +115,15 @@ struct Halves {
 impl Halves {
     fn pair(self, path: &Path, module: &str, scaling: f64) -> Result<LoraPair> {
         match (self.a, self.b) {
-            (Some(a), Some(b)) => Ok(LoraPair { a: a.to_dtype(DType::F32)?, b: b.to_dtype(DType::F32)?, scaling }),
-            _ => Err(ModelError::damaged(path, format!("`{module}` has only one of lora_A and lora_B"))),
+            (Some(a), Some(b)) => Ok(LoraPair {
+                a: a.to_dtype(DType::F32)?,
+                b: b.to_dtype(DType::F32)?,
+                scaling,
+            }),
+            _ => Err(ModelError::damaged(
+                path,
+                format!("`{module}` has only one of lora_A and lora_B"),
+            )),
         }
     }
 }
@@ -107,12 +131,22 @@ impl Halves {
 fn by_module(path: &Path, tensors: HashMap<String, Tensor>) -> Result<BTreeMap<String, Halves>> {
     let mut modules: BTreeMap<String, Halves> = BTreeMap::new();
     for (key, tensor) in tensors {
-        let parts = key.strip_prefix(PREFIX).unwrap_or(&key).strip_suffix(".weight").map(|key| key.strip_suffix(".default").unwrap_or(key));
+        let parts = key
+            .strip_prefix(PREFIX)
+            .unwrap_or(&key)
+            .strip_suffix(".weight")
+            .map(|key| key.strip_suffix(".default").unwrap_or(key));
         let split = parts.and_then(|key| key.rsplit_once('.'));
         match split {
             Some((module, "lora_A")) => modules.entry(plain(module)).or_default().a = Some(tensor),
             Some((module, "lora_B")) => modules.entry(plain(module)).or_default().b = Some(tensor),
-            _ => return Err(ModelError::UnsupportedAdapter { path: path.to_owned(), setting: "tensor".to_owned(), value: key }),
+            _ => {
+                return Err(ModelError::UnsupportedAdapter {
+                    path: path.to_owned(),
+                    setting: "tensor".to_owned(),
+                    value: key,
+                });
+            }
         }
     }
     Ok(modules)

@@ -19,7 +19,10 @@ impl LoraConfig {
             targets.push((linear.slot, rank, scaling));
         }
         if targets.is_empty() {
-            return Err(ModelError::Invalid(format!("`target_modules` = {:?} matches no linear layer of the model", self.target_modules)));
+            return Err(ModelError::Invalid(format!(
+                "`target_modules` = {:?} matches no linear layer of the model",
+                self.target_modules
+            )));
         }
         Ok(targets)
     }
@@ -29,9 +32,17 @@ impl LoraConfig {
     /// # Errors
     /// A pattern that is no regular expression.
     pub fn rank_and_scaling(&self, path: &str) -> Result<(usize, f64)> {
-        let rank = by_pattern(self.rank_pattern.iter(), path)?.copied().unwrap_or(self.r);
-        let alpha = by_pattern(self.alpha_pattern.iter(), path)?.copied().unwrap_or(self.lora_alpha);
-        let divisor = if self.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+        let rank = by_pattern(self.rank_pattern.iter(), path)?
+            .copied()
+            .unwrap_or(self.r);
+        let alpha = by_pattern(self.alpha_pattern.iter(), path)?
+            .copied()
+            .unwrap_or(self.lora_alpha);
+        let divisor = if self.use_rslora {
+            (rank as f64).sqrt()
+        } else {
+            rank as f64
+        };
         Ok((rank, alpha / divisor))
     }
 }
@@ -45,17 +56,26 @@ enum Chosen<'a> {
 impl<'a> Chosen<'a> {
     fn new(targets: &'a TargetModules) -> Result<Self> {
         match targets {
-            TargetModules::List(list) if list.len() == 1 && list[0] == "all-linear" => Ok(Self::All),
+            TargetModules::List(list) if list.len() == 1 && list[0] == "all-linear" => {
+                Ok(Self::All)
+            }
             TargetModules::List(list) => Ok(Self::Suffixes(list)),
             TargetModules::Pattern(pattern) if pattern == "all-linear" => Ok(Self::All),
-            TargetModules::Pattern(pattern) => compile(pattern, "target_modules").map(Self::Matching),
+            TargetModules::Pattern(pattern) => {
+                compile(pattern, "target_modules").map(Self::Matching)
+            }
         }
     }
 
     fn has(&self, path: &str) -> bool {
         match self {
             Self::All => path != HEAD,
-            Self::Suffixes(list) => list.iter().any(|suffix| path == suffix || path.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))),
+            Self::Suffixes(list) => list.iter().any(|suffix| {
+                path == suffix
+                    || path
+                        .strip_suffix(suffix.as_str())
+                        .is_some_and(|rest| rest.ends_with('.'))
+            }),
             Self::Matching(pattern) => pattern.is_match(path),
         }
     }
@@ -63,13 +83,21 @@ impl<'a> Chosen<'a> {
 
 /// The whole text must match, as with Python's `fullmatch`.
 fn compile(pattern: &str, setting: &str) -> Result<Regex> {
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| ModelError::Invalid(format!("`{setting}` = {pattern:?}: {error}")))
+    Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|error| ModelError::Invalid(format!("`{setting}` = {pattern:?}: {error}")))
 }
 
 /// The value of the first pattern that matches the end of a path, at a border of its parts.
-fn by_pattern<'a, V>(mut patterns: impl Iterator<Item = (&'a String, &'a V)>, path: &str) -> Result<Option<&'a V>> {
+fn by_pattern<'a, V>(
+    mut patterns: impl Iterator<Item = (&'a String, &'a V)>,
+    path: &str,
+) -> Result<Option<&'a V>> {
     patterns.try_fold(None, |found: Option<&V>, (pattern, value)| match found {
         Some(found) => Ok(Some(found)),
-        None => Ok(compile(&format!(r"(?:.*\.)?(?:{pattern})"), "rank_pattern")?.is_match(path).then_some(value)),
+        None => Ok(
+            compile(&format!(r"(?:.*\.)?(?:{pattern})"), "rank_pattern")?
+                .is_match(path)
+                .then_some(value),
+        ),
     })
 }

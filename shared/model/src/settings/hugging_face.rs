@@ -31,8 +31,13 @@ struct Config {
 }
 
 pub(super) fn read(text: &str) -> Result<Settings> {
-    let value: Value = serde_json::from_str(text).map_err(|e| ModelError::Invalid(format!("config.json is not JSON: {e}")))?;
-    let Value::Object(map) = value else { return Err(ModelError::Invalid("config.json is not an object".to_owned())) };
+    let value: Value = serde_json::from_str(text)
+        .map_err(|e| ModelError::Invalid(format!("config.json is not JSON: {e}")))?;
+    let Value::Object(map) = value else {
+        return Err(ModelError::Invalid(
+            "config.json is not an object".to_owned(),
+        ));
+    };
     let config = text_part(map)?;
     config.refuse_unsupported()?;
     let architecture = config.architecture()?;
@@ -48,8 +53,14 @@ fn text_part(mut map: Map<String, Value>) -> Result<Config> {
                     inner.insert(key.to_owned(), value.clone());
                 }
             }
-            let outer = map.get("model_type").and_then(Value::as_str).unwrap_or_default().to_owned();
-            inner.entry("model_type").or_insert(Value::String(format!("{outer}_text")));
+            let outer = map
+                .get("model_type")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            inner
+                .entry("model_type")
+                .or_insert(Value::String(format!("{outer}_text")));
             Ok(Config { map: inner })
         }
         Some(other) => Err(ModelError::unsupported("text_config", other)),
@@ -65,12 +76,18 @@ impl Config {
     fn size(&self, key: &str) -> Result<Option<usize>> {
         let wrong = || ModelError::MissingSetting(key.to_owned());
         self.get(key)
-            .map(|value| value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(wrong))
+            .map(|value| {
+                value
+                    .as_u64()
+                    .and_then(|n| usize::try_from(n).ok())
+                    .ok_or_else(wrong)
+            })
             .transpose()
     }
 
     fn needed(&self, key: &str) -> Result<usize> {
-        self.size(key)?.ok_or_else(|| ModelError::MissingSetting(key.to_owned()))
+        self.size(key)?
+            .ok_or_else(|| ModelError::MissingSetting(key.to_owned()))
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>> {
@@ -80,7 +97,9 @@ impl Config {
     fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| ModelError::MissingSetting(key.to_owned())),
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| ModelError::MissingSetting(key.to_owned())),
         }
     }
 
@@ -99,9 +118,14 @@ impl Config {
     }
 
     fn architecture(&self) -> Result<Architecture> {
-        let class = self.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
+        let class = self
+            .get("architectures")
+            .and_then(|list| list.get(0))
+            .and_then(Value::as_str);
         let kind = self.get("model_type").and_then(Value::as_str);
-        let named = kind.or(class).ok_or_else(|| ModelError::MissingSetting("model_type".to_owned()))?;
+        let named = kind
+            .or(class)
+            .ok_or_else(|| ModelError::MissingSetting("model_type".to_owned()))?;
         let architecture = match named {
             "llama" | "LlamaForCausalLM" => Architecture::Llama,
             "mistral" | "MistralForCausalLM" => Architecture::Mistral,
@@ -124,7 +148,9 @@ impl Config {
         let hidden_size = self.needed("hidden_size")?;
         let heads = match self.size("num_attention_heads")? {
             None if gemma => 8,
-            other => other.ok_or_else(|| ModelError::MissingSetting("num_attention_heads".to_owned()))?,
+            other => {
+                other.ok_or_else(|| ModelError::MissingSetting("num_attention_heads".to_owned()))?
+            }
         };
         let attention_bias = self.flag("attention_bias", false)?;
         let head_dim = self.head_dim(architecture, hidden_size, heads)?;
@@ -132,23 +158,30 @@ impl Config {
         let (ropes, rope_of) = self.ropes(architecture, head_dim)?;
         Ok(Settings {
             architecture,
-            vocab_size: self.size("vocab_size")?.or(gemma.then_some(262_208)).ok_or_else(|| ModelError::MissingSetting("vocab_size".to_owned()))?,
+            vocab_size: self
+                .size("vocab_size")?
+                .or(gemma.then_some(262_208))
+                .ok_or_else(|| ModelError::MissingSetting("vocab_size".to_owned()))?,
             hidden_size,
             intermediate_size: self.needed("intermediate_size")?,
             num_attention_heads: heads,
-            num_key_value_heads: self.size("num_key_value_heads")?.unwrap_or(match architecture {
-                Llama => heads,
-                Mistral => 8,
-                Qwen2 | Qwen3 => 32,
-                Gemma3 => 4,
-            }),
+            num_key_value_heads: self
+                .size("num_key_value_heads")?
+                .unwrap_or(match architecture {
+                    Llama => heads,
+                    Mistral => 8,
+                    Qwen2 | Qwen3 => 32,
+                    Gemma3 => 4,
+                }),
             head_dim,
             rms_norm_eps: self.number("rms_norm_eps")?.unwrap_or(1e-6),
-            max_position_embeddings: self.size("max_position_embeddings")?.unwrap_or(match architecture {
-                Llama => 2048,
-                Qwen2 | Qwen3 => 32_768,
-                Mistral | Gemma3 => 131_072,
-            }),
+            max_position_embeddings: self.size("max_position_embeddings")?.unwrap_or(
+                match architecture {
+                    Llama => 2048,
+                    Qwen2 | Qwen3 => 32_768,
+                    Mistral | Gemma3 => 131_072,
+                },
+            ),
             tie_word_embeddings: self.flag("tie_word_embeddings", gemma)?,
             activation: self.activation(gemma)?,
             qkv_bias: attention_bias || architecture == Qwen2,
@@ -166,7 +199,12 @@ impl Config {
         })
     }
 
-    fn head_dim(&self, architecture: Architecture, hidden_size: usize, heads: usize) -> Result<usize> {
+    fn head_dim(
+        &self,
+        architecture: Architecture,
+        hidden_size: usize,
+        heads: usize,
+    ) -> Result<usize> {
         if let Some(head_dim) = self.size("head_dim")? {
             return Ok(head_dim);
         }
@@ -188,7 +226,11 @@ impl Config {
     }
 
     fn activation(&self, gemma: bool) -> Result<Activation> {
-        let key = if gemma { "hidden_activation" } else { "hidden_act" };
+        let key = if gemma {
+            "hidden_activation"
+        } else {
+            "hidden_act"
+        };
         let default = if gemma { "gelu_pytorch_tanh" } else { "silu" };
         match self.get(key).map_or(Some(default), Value::as_str) {
             Some("silu" | "swish") => Ok(Activation::Silu),
@@ -197,22 +239,38 @@ impl Config {
         }
     }
 
-    fn layers(&self, architecture: Architecture, count: usize, rope_of: [usize; 2]) -> Result<Vec<LayerSettings>> {
+    fn layers(
+        &self,
+        architecture: Architecture,
+        count: usize,
+        rope_of: [usize; 2],
+    ) -> Result<Vec<LayerSettings>> {
         let sliding = self.sliding_layers(architecture, count)?;
         let window = self.window(architecture)?;
         let layer = |sliding: bool| -> Result<LayerSettings> {
             let window = match (sliding, window) {
                 (false, _) => None,
                 (true, Some(window)) => Some(window),
-                (true, None) => return Err(ModelError::MissingSetting("sliding_window".to_owned())),
+                (true, None) => {
+                    return Err(ModelError::MissingSetting("sliding_window".to_owned()));
+                }
             };
-            Ok(LayerSettings { window, rope: rope_of[usize::from(sliding)] })
+            Ok(LayerSettings {
+                window,
+                rope: rope_of[usize::from(sliding)],
+            })
         };
         sliding.into_iter().map(layer).collect()
     }
 
     fn window(&self, architecture: Architecture) -> Result<Option<usize>> {
-        let default = matches!(architecture, Architecture::Mistral | Architecture::Gemma3 | Architecture::Qwen2 | Architecture::Qwen3);
+        let default = matches!(
+            architecture,
+            Architecture::Mistral
+                | Architecture::Gemma3
+                | Architecture::Qwen2
+                | Architecture::Qwen3
+        );
         match self.map.get("sliding_window") {
             None if default => Ok(Some(4096)),
             _ => self.size("sliding_window"),
@@ -226,7 +284,9 @@ impl Config {
         }
         let window = self.window(architecture)?.is_some();
         match architecture {
-            Architecture::Llama if self.size("sliding_window")?.is_some() => Err(ModelError::unsupported("sliding_window", "set on llama")),
+            Architecture::Llama if self.size("sliding_window")?.is_some() => {
+                Err(ModelError::unsupported("sliding_window", "set on llama"))
+            }
             Architecture::Llama => Ok(vec![false; count]),
             Architecture::Mistral => Ok(vec![window; count]),
             Architecture::Qwen2 | Architecture::Qwen3 => {
@@ -235,33 +295,61 @@ impl Config {
                 Ok((0..count).map(|layer| on && layer >= from).collect())
             }
             Architecture::Gemma3 => {
-                let pattern = self.size("sliding_window_pattern")?.or(self.size("_sliding_window_pattern")?).unwrap_or(6).max(1);
-                Ok((0..count).map(|layer| !(layer + 1).is_multiple_of(pattern)).collect())
+                let pattern = self
+                    .size("sliding_window_pattern")?
+                    .or(self.size("_sliding_window_pattern")?)
+                    .unwrap_or(6)
+                    .max(1);
+                Ok((0..count)
+                    .map(|layer| !(layer + 1).is_multiple_of(pattern))
+                    .collect())
             }
         }
     }
 
     /// The rotations, and which of them full (0) and sliding (1) layers use.
-    fn ropes(&self, architecture: Architecture, head_dim: usize) -> Result<(Vec<RopeSettings>, [usize; 2])> {
+    fn ropes(
+        &self,
+        architecture: Architecture,
+        head_dim: usize,
+    ) -> Result<(Vec<RopeSettings>, [usize; 2])> {
         let parameters = self.get("rope_parameters").and_then(Value::as_object);
         if architecture != Architecture::Gemma3 {
             let parameters = parameters.or(self.get("rope_scaling").and_then(Value::as_object));
             return Ok((vec![self.rope(parameters, 10_000.0, "rope_theta")?], [0, 0]));
         }
         let _ = head_dim;
-        let nested = |key: &str| parameters.and_then(|map| map.get(key)).and_then(Value::as_object);
-        let flat = parameters.filter(|map| map.contains_key("rope_type") || map.contains_key("rope_theta"));
-        let full = nested("full_attention").or(flat).or(self.get("rope_scaling").and_then(Value::as_object));
+        let nested = |key: &str| {
+            parameters
+                .and_then(|map| map.get(key))
+                .and_then(Value::as_object)
+        };
+        let flat = parameters
+            .filter(|map| map.contains_key("rope_type") || map.contains_key("rope_theta"));
+        let full = nested("full_attention")
+            .or(flat)
+            .or(self.get("rope_scaling").and_then(Value::as_object));
         let full = self.rope(full, 1_000_000.0, "rope_theta")?;
         let sliding = match nested("sliding_attention") {
             Some(map) => self.rope(Some(map), 10_000.0, "rope_local_base_freq")?,
-            None => RopeSettings { theta: self.number("rope_local_base_freq")?.unwrap_or(10_000.0), scaling: RopeScaling::None },
+            None => RopeSettings {
+                theta: self.number("rope_local_base_freq")?.unwrap_or(10_000.0),
+                scaling: RopeScaling::None,
+            },
         };
         Ok((vec![full, sliding], [0, 1]))
     }
 
-    fn rope(&self, parameters: Option<&Map<String, Value>>, theta: f64, theta_key: &str) -> Result<RopeSettings> {
-        let own = parameters.map(|map| number(map, "rope_theta")).transpose()?.flatten();
+    fn rope(
+        &self,
+        parameters: Option<&Map<String, Value>>,
+        theta: f64,
+        theta_key: &str,
+    ) -> Result<RopeSettings> {
+        let own = parameters
+            .map(|map| number(map, "rope_theta"))
+            .transpose()?
+            .flatten();
         let theta = own.or(self.number(theta_key)?).unwrap_or(theta);
         let scaling = parameters.map_or(Ok(RopeScaling::None), |map| self.rope_scaling(map))?;
         Ok(RopeSettings { theta, scaling })
@@ -269,10 +357,20 @@ impl Config {
 
     fn rope_scaling(&self, map: &Map<String, Value>) -> Result<RopeScaling> {
         if let Some(part) = number(map, "partial_rotary_factor")?.filter(|part| *part != 1.0) {
-            return Err(ModelError::unsupported("rope_parameters.partial_rotary_factor", part));
+            return Err(ModelError::unsupported(
+                "rope_parameters.partial_rotary_factor",
+                part,
+            ));
         }
-        let kind = map.get("rope_type").or(map.get("type")).and_then(Value::as_str).unwrap_or("default");
-        let needed = |key: &str| number(map, key)?.ok_or_else(|| ModelError::MissingSetting(format!("rope_scaling.{key}")));
+        let kind = map
+            .get("rope_type")
+            .or(map.get("type"))
+            .and_then(Value::as_str)
+            .unwrap_or("default");
+        let needed = |key: &str| {
+            number(map, key)?
+                .ok_or_else(|| ModelError::MissingSetting(format!("rope_scaling.{key}")))
+        };
         match kind {
             "default" => Ok(RopeScaling::None),
             "linear" => Ok(RopeScaling::Linear(needed("factor")?)),
@@ -298,12 +396,18 @@ impl Config {
 fn number(map: &Map<String, Value>, key: &str) -> Result<Option<f64>> {
     match map.get(key).filter(|value| !value.is_null()) {
         None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or_else(|| ModelError::MissingSetting(key.to_owned())),
+        Some(value) => value
+            .as_f64()
+            .map(Some)
+            .ok_or_else(|| ModelError::MissingSetting(key.to_owned())),
     }
 }
 
 fn sliding_from_types(types: &Value, count: usize) -> Result<Vec<bool>> {
-    let types = types.as_array().filter(|types| types.len() == count).ok_or_else(|| ModelError::MissingSetting("layer_types".to_owned()))?;
+    let types = types
+        .as_array()
+        .filter(|types| types.len() == count)
+        .ok_or_else(|| ModelError::MissingSetting("layer_types".to_owned()))?;
     let sliding = |kind: &Value| match kind.as_str() {
         Some("full_attention") => Ok(false),
         Some("sliding_attention") => Ok(true),

@@ -13,7 +13,13 @@ pub(super) fn describe(folder: &Path) -> Result<Description> {
     let mut stops = token_ids(generation.get("eos_token_id"));
     stops.extend(token_ids(model.get("eos_token_id")));
     stops.extend(token_ids(model["text_config"].get("eos_token_id")));
-    Ok(Description { template: template(folder, &config)?, stops, bos: token(&config["bos_token"]), eos: token(&config["eos_token"]), tokenizer })
+    Ok(Description {
+        template: template(folder, &config)?,
+        stops,
+        bos: token(&config["bos_token"]),
+        eos: token(&config["eos_token"]),
+        tokenizer,
+    })
 }
 
 fn read(path: &Path) -> Result<Value> {
@@ -22,21 +28,35 @@ fn read(path: &Path) -> Result<Value> {
 }
 
 fn read_if_there(path: &Path) -> Result<Value> {
-    if path.exists() { read(path) } else { Ok(Value::Null) }
+    if path.exists() {
+        read(path)
+    } else {
+        Ok(Value::Null)
+    }
 }
 
 /// A token is written as its text or as an object with `content`.
 fn token(value: &Value) -> Option<String> {
-    value.as_str().or(value["content"].as_str()).map(str::to_owned)
+    value
+        .as_str()
+        .or(value["content"].as_str())
+        .map(str::to_owned)
 }
 
 /// The template: its own file, a text, or the one named `default` of several.
 fn template(folder: &Path, config: &Value) -> Result<Option<String>> {
     let own = folder.join("chat_template.jinja");
     if own.exists() {
-        return std::fs::read_to_string(&own).map(Some).map_err(ModelError::read(&own));
+        return std::fs::read_to_string(&own)
+            .map(Some)
+            .map_err(ModelError::read(&own));
     }
-    let named = |list: &Vec<Value>| list.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str()).map(str::to_owned);
+    let named = |list: &Vec<Value>| {
+        list.iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str())
+            .map(str::to_owned)
+    };
     Ok(match &config["chat_template"] {
         Value::String(template) => Some(template.clone()),
         Value::Array(list) => named(list),

@@ -22,16 +22,31 @@ pub(super) fn describe(content: &Content) -> Result<Description> {
     let tokenizer = match gguf_text(content, "tokenizer.ggml.model") {
         Some("gpt2") => byte_level(content, &tokens)?,
         Some("llama") => sentence_piece(content, &tokens, &kinds)?,
-        Some(other) => return Err(ModelError::Tokenizer(format!("GGUF tokenizer `{other}` is not supported; supported are gpt2 and llama"))),
-        None => return Err(ModelError::MissingSetting("tokenizer.ggml.model".to_owned())),
+        Some(other) => {
+            return Err(ModelError::Tokenizer(format!(
+                "GGUF tokenizer `{other}` is not supported; supported are gpt2 and llama"
+            )));
+        }
+        None => {
+            return Err(ModelError::MissingSetting(
+                "tokenizer.ggml.model".to_owned(),
+            ));
+        }
     };
     let mut tokenizer = tokenizer;
     tokenizer["added_tokens"] = added_tokens(&tokens, &kinds);
     let id = |name: &str| gguf_token_id(content, &format!("tokenizer.ggml.{name}_token_id"));
-    let text = |name: &str| id(name).and_then(|id| tokens.get(id as usize)).map(|text| (*text).to_owned());
+    let text = |name: &str| {
+        id(name)
+            .and_then(|id| tokens.get(id as usize))
+            .map(|text| (*text).to_owned())
+    };
     Ok(Description {
         template: gguf_text(content, "tokenizer.chat_template").map(str::to_owned),
-        stops: ["eos", "eot", "eom"].iter().filter_map(|name| id(name)).collect(),
+        stops: ["eos", "eot", "eom"]
+            .iter()
+            .filter_map(|name| id(name))
+            .collect(),
         bos: text("bos"),
         eos: text("eos"),
         tokenizer,
@@ -40,7 +55,9 @@ pub(super) fn describe(content: &Content) -> Result<Description> {
 
 fn texts<'a>(content: &'a Content, key: &str) -> Result<Vec<&'a str>> {
     let missing = || ModelError::MissingSetting(key.to_owned());
-    let Some(Metadata::Array(list)) = content.metadata.get(key) else { return Err(missing()) };
+    let Some(Metadata::Array(list)) = content.metadata.get(key) else {
+        return Err(missing());
+    };
     let text = |value: &'a Metadata| match value {
         Metadata::String(text) => Ok(text.as_str()),
         _ => Err(missing()),
@@ -61,7 +78,11 @@ fn kinds(content: &Content, count: usize) -> Result<Vec<u64>> {
 }
 
 fn added_tokens(tokens: &[&str], kinds: &[u64]) -> Value {
-    let added = tokens.iter().zip(kinds).enumerate().filter(|(_, (text, kind))| !text.is_empty() && matches!(**kind, CONTROL | USER_DEFINED));
+    let added = tokens
+        .iter()
+        .zip(kinds)
+        .enumerate()
+        .filter(|(_, (text, kind))| !text.is_empty() && matches!(**kind, CONTROL | USER_DEFINED));
     let entry = |(id, (text, kind)): (usize, (&&str, &u64))| {
         json!({
             "id": id, "content": text, "special": *kind == CONTROL,
@@ -72,14 +93,26 @@ fn added_tokens(tokens: &[&str], kinds: &[u64]) -> Value {
 }
 
 fn vocabulary(tokens: &[&str]) -> Value {
-    let entries = tokens.iter().enumerate().map(|(id, text)| ((*text).to_owned(), Value::from(id)));
+    let entries = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, text)| ((*text).to_owned(), Value::from(id)));
     Value::Object(entries.collect::<Map<_, _>>())
 }
 
 fn byte_level(content: &Content, tokens: &[&str]) -> Result<Value> {
-    let split = |merge: &str| merge.split_once(' ').map(|(left, right)| json!([left, right]));
-    let merges: Option<Vec<Value>> = texts(content, "tokenizer.ggml.merges")?.into_iter().map(split).collect();
-    let merges = merges.ok_or_else(|| ModelError::Tokenizer("a merge of the GGUF file is not two pieces".to_owned()))?;
+    let split = |merge: &str| {
+        merge
+            .split_once(' ')
+            .map(|(left, right)| json!([left, right]))
+    };
+    let merges: Option<Vec<Value>> = texts(content, "tokenizer.ggml.merges")?
+        .into_iter()
+        .map(split)
+        .collect();
+    let merges = merges.ok_or_else(|| {
+        ModelError::Tokenizer("a merge of the GGUF file is not two pieces".to_owned())
+    })?;
     let pre = gguf_text(content, "tokenizer.ggml.pre").unwrap_or("missing");
     let (normalizer, pre_tokenizer, ignore_merges) = pre_tokenizer(pre)?;
     Ok(json!({
@@ -102,7 +135,11 @@ fn pre_tokenizer(name: &str) -> Result<(Value, Value, bool)> {
     match name {
         "qwen2" | "deepseek-r1-qwen" => Ok((json!({"type": "NFC"}), words(r"\p{N}"), false)),
         "llama-bpe" | "llama3" | "llama-v3" => Ok((Value::Null, words(r"\p{N}{1,3}"), true)),
-        "smollm" => Ok((Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}), false)),
+        "smollm" => Ok((
+            Value::Null,
+            json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}),
+            false,
+        )),
         "gpt-2" | "gpt2" => Ok((Value::Null, bytes(true), false)),
         other => Err(ModelError::Tokenizer(format!(
             "GGUF pre-tokenizer `{other}` is not supported; supported are qwen2, deepseek-r1-qwen, llama-bpe, smollm and gpt-2"
@@ -112,10 +149,17 @@ fn pre_tokenizer(name: &str) -> Result<(Value, Value, bool)> {
 
 fn sentence_piece(content: &Content, tokens: &[&str], kinds: &[u64]) -> Result<Value> {
     let scores = scores(content, tokens.len())?;
-    let prefix = !matches!(content.metadata.get("tokenizer.ggml.add_space_prefix"), Some(Metadata::Bool(false)));
+    let prefix = !matches!(
+        content.metadata.get("tokenizer.ggml.add_space_prefix"),
+        Some(Metadata::Bool(false))
+    );
     let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let prepend = json!({"type": "Prepend", "prepend": "▁"});
-    let normalizer = if prefix { json!({"type": "Sequence", "normalizers": [prepend, spaces]}) } else { spaces };
+    let normalizer = if prefix {
+        json!({"type": "Sequence", "normalizers": [prepend, spaces]})
+    } else {
+        spaces
+    };
     let mut decoders = vec![
         json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
         json!({"type": "ByteFallback"}),
@@ -124,7 +168,9 @@ fn sentence_piece(content: &Content, tokens: &[&str], kinds: &[u64]) -> Result<V
     if prefix {
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
-    let unknown = gguf_token_id(content, "tokenizer.ggml.unknown_token_id").and_then(|id| tokens.get(id as usize)).unwrap_or(&"<unk>");
+    let unknown = gguf_token_id(content, "tokenizer.ggml.unknown_token_id")
+        .and_then(|id| tokens.get(id as usize))
+        .unwrap_or(&"<unk>");
     Ok(json!({
         "version": "1.0",
         "normalizer": normalizer,
@@ -140,7 +186,10 @@ fn sentence_piece(content: &Content, tokens: &[&str], kinds: &[u64]) -> Result<V
 fn scores(content: &Content, count: usize) -> Result<Vec<f32>> {
     let key = "tokenizer.ggml.scores";
     match content.metadata.get(key) {
-        Some(Metadata::Array(list)) if list.len() == count => Ok(list.iter().map(|value| value.to_f32().unwrap_or(0.0)).collect()),
+        Some(Metadata::Array(list)) if list.len() == count => Ok(list
+            .iter()
+            .map(|value| value.to_f32().unwrap_or(0.0))
+            .collect()),
         _ => Err(ModelError::MissingSetting(key.to_owned())),
     }
 }
@@ -150,18 +199,34 @@ fn scores(content: &Content, count: usize) -> Result<Vec<f32>> {
 /// # Source
 /// `generate_merges` of transformers' converter, whose order of ties this keeps.
 fn merges(tokens: &[&str], kinds: &[u64], scores: &[f32]) -> Vec<Value> {
-    let ids: std::collections::HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, text)| (*text, id)).collect();
+    let ids: std::collections::HashMap<&str, usize> = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, text)| (*text, id))
+        .collect();
     let mut found: Vec<(f32, &str, &str)> = Vec::new();
     for (id, text) in tokens.iter().enumerate() {
         if matches!(kinds[id], CONTROL | USER_DEFINED) {
             continue;
         }
         let cuts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
-        let mut local: Vec<_> = cuts.filter_map(|(left, right)| Some((*ids.get(left)?, *ids.get(right)?, left, right))).collect();
+        let mut local: Vec<_> = cuts
+            .filter_map(|(left, right)| Some((*ids.get(left)?, *ids.get(right)?, left, right)))
+            .collect();
         local.sort_by_key(|(left, right, ..)| (*left, *right));
-        found.extend(local.into_iter().map(|(_, _, left, right)| (scores[id], left, right)));
+        found.extend(
+            local
+                .into_iter()
+                .map(|(_, _, left, right)| (scores[id], left, right)),
+        );
     }
     let lengths = |left: &str, right: &str| (left.chars().count(), right.chars().count());
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| lengths(b.1, b.2).cmp(&lengths(a.1, a.2))));
-    found.into_iter().map(|(_, left, right)| json!([left, right])).collect()
+    found.sort_by(|a, b| {
+        b.0.total_cmp(&a.0)
+            .then_with(|| lengths(b.1, b.2).cmp(&lengths(a.1, a.2)))
+    });
+    found
+        .into_iter()
+        .map(|(_, left, right)| json!([left, right]))
+        .collect()
 }

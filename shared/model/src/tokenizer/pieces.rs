@@ -25,7 +25,11 @@ impl Pieces {
         let kind = json["model"]["type"].as_str().unwrap_or("of no type");
         let vocab = match (kind, json["model"]["vocab"].as_object()) {
             ("BPE", Some(vocab)) => vocab,
-            _ => return Err(ModelError::Tokenizer(format!("its model is {kind}, but only BPE is supported"))),
+            _ => {
+                return Err(ModelError::Tokenizer(format!(
+                    "its model is {kind}, but only BPE is supported"
+                )));
+            }
         };
         let (spelling, strip_first_space) = spelling(&json["decoder"])?;
         let letters = byte_letters();
@@ -36,12 +40,24 @@ impl Pieces {
         let mut special = HashSet::new();
         for token in json["added_tokens"].as_array().into_iter().flatten() {
             let id = token_id(&token["id"])?;
-            set(&mut bytes, id, token["content"].as_str().unwrap_or_default().as_bytes().into());
+            set(
+                &mut bytes,
+                id,
+                token["content"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .as_bytes()
+                    .into(),
+            );
             if token["special"] == true {
                 special.insert(u32::try_from(id).unwrap_or(u32::MAX));
             }
         }
-        Ok(Self { bytes, special, strip_first_space })
+        Ok(Self {
+            bytes,
+            special,
+            strip_first_space,
+        })
     }
 
     fn get(&self, token: u32) -> &[u8] {
@@ -59,7 +75,8 @@ const LARGEST_ID: u64 = 4_000_000;
 
 fn token_id(value: &Value) -> Result<usize> {
     let id = value.as_u64().filter(|id| *id < LARGEST_ID);
-    id.and_then(|id| usize::try_from(id).ok()).ok_or_else(|| ModelError::Tokenizer(format!("{value} is not a token id")))
+    id.and_then(|id| usize::try_from(id).ok())
+        .ok_or_else(|| ModelError::Tokenizer(format!("{value} is not a token id")))
 }
 
 fn set(bytes: &mut Vec<Box<[u8]>>, id: usize, piece: Box<[u8]>) {
@@ -77,15 +94,24 @@ fn spelling(decoder: &Value) -> Result<(Spelling, bool)> {
         return Ok((Spelling::ByteLevel, false));
     }
     if has("ByteFallback") || has("Metaspace") {
-        let prepends = steps.iter().any(|step| step["type"] == "Metaspace" && step["prepend_scheme"] != "never");
+        let prepends = steps
+            .iter()
+            .any(|step| step["type"] == "Metaspace" && step["prepend_scheme"] != "never");
         return Ok((Spelling::SentencePiece, has("Strip") || prepends));
     }
-    Err(ModelError::Tokenizer(format!("its decoder is {}, but only ByteLevel and ByteFallback are supported", decoder["type"])))
+    Err(ModelError::Tokenizer(format!(
+        "its decoder is {}, but only ByteLevel and ByteFallback are supported",
+        decoder["type"]
+    )))
 }
 
 fn spell(text: &str, spelling: Spelling, letters: &HashMap<char, u8>) -> Box<[u8]> {
     match spelling {
-        Spelling::ByteLevel => match text.chars().map(|letter| letters.get(&letter).copied()).collect::<Option<Vec<u8>>>() {
+        Spelling::ByteLevel => match text
+            .chars()
+            .map(|letter| letters.get(&letter).copied())
+            .collect::<Option<Vec<u8>>>()
+        {
             Some(bytes) => bytes.into(),
             None => text.as_bytes().into(),
         },
@@ -99,14 +125,20 @@ fn spell(text: &str, spelling: Spelling, letters: &HashMap<char, u8>) -> Box<[u8
 /// The byte of `<0xNN>`.
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+    if digits.len() == 2 {
+        u8::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// GPT-2's alphabet: printable Latin-1 bytes are themselves, the others follow from U+0100 on.
 pub(super) fn byte_letters() -> HashMap<char, u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let others = (0..=u8::MAX).filter(|byte| !printable(byte));
-    let own = (0..=u8::MAX).filter(printable).map(|byte| (char::from(byte), byte));
+    let own = (0..=u8::MAX)
+        .filter(printable)
+        .map(|byte| (char::from(byte), byte));
     ('\u{100}'..).zip(others).chain(own).collect()
 }
 
@@ -118,7 +150,10 @@ pub(crate) struct Utf8Stream {
 
 impl Utf8Stream {
     pub(super) fn new(pieces: &Pieces) -> Self {
-        Self { waiting: Vec::new(), strip_space: pieces.strip_first_space }
+        Self {
+            waiting: Vec::new(),
+            strip_space: pieces.strip_first_space,
+        }
     }
 
     /// The text that is certain with this token; special tokens give none.

@@ -24,7 +24,10 @@ impl ChatTemplate {
     /// Where the template's syntax is wrong.
     pub fn new(source: String, bos: String, eos: String) -> Result<Self> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
         environment.set_syntax(syntax.map_err(|error| ModelError::Template(error.to_string()))?);
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(python_method);
@@ -33,8 +36,15 @@ impl ChatTemplate {
         environment.add_filter("tojson", to_json);
         // `{% generation %}` only marks the assistant's words for training masks; it prints nothing.
         let cleaned = without_generation_marks(&source);
-        environment.add_template_owned("chat", cleaned).map_err(|error| ModelError::Template(error.to_string()))?;
-        Ok(Self { environment, source, bos, eos })
+        environment
+            .add_template_owned("chat", cleaned)
+            .map_err(|error| ModelError::Template(error.to_string()))?;
+        Ok(Self {
+            environment,
+            source,
+            bos,
+            eos,
+        })
     }
 
     /// The Jinja source.
@@ -48,7 +58,10 @@ impl ChatTemplate {
     /// What the template refuses, in its own words; a rendering that takes too many steps.
     pub fn render(&self, messages: &[Message], answer: bool) -> Result<String> {
         let messages: Vec<Value> = messages.iter().map(|message| context! { role => role(message.role), content => message.content.as_str() }).collect();
-        let template = self.environment.get_template("chat").map_err(|error| explain(&error))?;
+        let template = self
+            .environment
+            .get_template("chat")
+            .map_err(|error| explain(&error))?;
         let context = context! {
             messages => messages,
             add_generation_prompt => answer,
@@ -95,9 +108,17 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 }
 
 fn strftime_now(format: String) -> Result<String, Error> {
-    let wrong = |error: String| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}"));
-    let items = time::format_description::parse_strftime_borrowed(&format).map_err(|error| wrong(error.to_string()))?;
-    OffsetDateTime::now_utc().format(&items).map_err(|error| wrong(error.to_string()))
+    let wrong = |error: String| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("strftime_now: {error}"),
+        )
+    };
+    let items = time::format_description::parse_strftime_borrowed(&format)
+        .map_err(|error| wrong(error.to_string()))?;
+    OffsetDateTime::now_utc()
+        .format(&items)
+        .map_err(|error| wrong(error.to_string()))
 }
 
 /// JSON as Python writes it: a space behind `:` and `,`, nothing escaped for HTML.
@@ -111,9 +132,17 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
 /// Levels of nesting beyond which a value is refused.
 const DEEPEST: usize = 64;
 
-fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_json(
+    value: &Value,
+    indent: Option<usize>,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     if depth > DEEPEST {
-        return Err(Error::new(ErrorKind::BadSerialization, "the value is nested too deeply"));
+        return Err(Error::new(
+            ErrorKind::BadSerialization,
+            "the value is nested too deeply",
+        ));
     }
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => out.push_str("null"),
@@ -123,8 +152,15 @@ fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut Stri
             write_items(items, ['[', ']'], indent, depth, out)?;
         }
         ValueKind::Map => {
-            let entry = |key: Value| value.get_item(&key).map(|item| (Some(key.to_string()), item));
-            let items = value.try_iter()?.map(entry).collect::<Result<Vec<_>, Error>>()?;
+            let entry = |key: Value| {
+                value
+                    .get_item(&key)
+                    .map(|item| (Some(key.to_string()), item))
+            };
+            let items = value
+                .try_iter()?
+                .map(entry)
+                .collect::<Result<Vec<_>, Error>>()?;
             write_items(items.into_iter(), ['{', '}'], indent, depth, out)?;
         }
         _ => out.push_str(&quoted(&value.to_string())),
@@ -171,7 +207,12 @@ fn write_items(
 }
 
 /// The methods of Python's strings and dictionaries that chat templates call.
-fn python_method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+fn python_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
     match value.kind() {
         ValueKind::String => string_method(value.as_str().unwrap_or_default(), method, arguments),
         ValueKind::Map => map_method(state, value, method, arguments),
@@ -183,14 +224,29 @@ fn string_method(text: &str, method: &str, arguments: &[Value]) -> Result<Value,
     Ok(match method {
         "strip" | "lstrip" | "rstrip" => {
             let (set,): (Option<&str>,) = from_args(arguments)?;
-            let cut = |character: char| set.map_or(character.is_whitespace(), |set| set.contains(character));
-            let text = if method == "rstrip" { text } else { text.trim_start_matches(cut) };
-            Value::from(if method == "lstrip" { text } else { text.trim_end_matches(cut) })
+            let cut = |character: char| {
+                set.map_or(character.is_whitespace(), |set| set.contains(character))
+            };
+            let text = if method == "rstrip" {
+                text
+            } else {
+                text.trim_start_matches(cut)
+            };
+            Value::from(if method == "lstrip" {
+                text
+            } else {
+                text.trim_end_matches(cut)
+            })
         }
         "split" | "rsplit" => split(text, method == "rsplit", arguments)?,
-        "startswith" => from_args(arguments).map(|(part,): (&str,)| Value::from(text.starts_with(part)))?,
-        "endswith" => from_args(arguments).map(|(part,): (&str,)| Value::from(text.ends_with(part)))?,
-        "replace" => from_args(arguments).map(|(from, to): (&str, &str)| Value::from(text.replace(from, to)))?,
+        "startswith" => {
+            from_args(arguments).map(|(part,): (&str,)| Value::from(text.starts_with(part)))?
+        }
+        "endswith" => {
+            from_args(arguments).map(|(part,): (&str,)| Value::from(text.ends_with(part)))?
+        }
+        "replace" => from_args(arguments)
+            .map(|(from, to): (&str, &str)| Value::from(text.replace(from, to)))?,
         "find" => from_args(arguments).map(|(part,): (&str,)| Value::from(find(text, part)))?,
         "upper" => Value::from(text.to_uppercase()),
         "lower" => Value::from(text.to_lowercase()),
@@ -201,13 +257,19 @@ fn string_method(text: &str, method: &str, arguments: &[Value]) -> Result<Value,
 }
 
 fn find(text: &str, part: &str) -> i64 {
-    let before = text.split_once(part).map(|(before, _)| before.chars().count());
-    before.and_then(|count| i64::try_from(count).ok()).unwrap_or(-1)
+    let before = text
+        .split_once(part)
+        .map(|(before, _)| before.chars().count());
+    before
+        .and_then(|count| i64::try_from(count).ok())
+        .unwrap_or(-1)
 }
 
 fn split(text: &str, from_right: bool, arguments: &[Value]) -> Result<Value, Error> {
     let (separator, limit): (Option<&str>, Option<usize>) = from_args(arguments)?;
-    let Some(separator) = separator else { return Ok(text.split_whitespace().map(Value::from).collect()) };
+    let Some(separator) = separator else {
+        return Ok(text.split_whitespace().map(Value::from).collect());
+    };
     let parts = limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
     if from_right {
         let mut parts: Vec<Value> = text.rsplitn(parts, separator).map(Value::from).collect();
@@ -220,22 +282,39 @@ fn split(text: &str, from_right: bool, arguments: &[Value]) -> Result<Value, Err
 fn capitalised(text: &str, every_word: bool) -> String {
     let mut start = true;
     let change = |character: char| -> Vec<char> {
-        let changed = if start { character.to_uppercase().collect() } else { character.to_lowercase().collect() };
+        let changed = if start {
+            character.to_uppercase().collect()
+        } else {
+            character.to_lowercase().collect()
+        };
         start = every_word && !character.is_alphanumeric();
         changed
     };
     text.chars().flat_map(change).collect()
 }
 
-fn map_method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+fn map_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
     match method {
         "items" => state.apply_filter("items", std::slice::from_ref(value)),
         "keys" => Ok(value.try_iter()?.collect()),
-        "values" => Ok(value.try_iter()?.filter_map(|key| value.get_item(&key).ok()).collect()),
+        "values" => Ok(value
+            .try_iter()?
+            .filter_map(|key| value.get_item(&key).ok())
+            .collect()),
         "get" => {
             let (key, default): (&Value, Option<&Value>) = from_args(arguments)?;
-            let found = value.get_item(key).ok().filter(|found| !found.is_undefined());
-            Ok(found.or(default.cloned()).unwrap_or_else(|| Value::from(())))
+            let found = value
+                .get_item(key)
+                .ok()
+                .filter(|found| !found.is_undefined());
+            Ok(found
+                .or(default.cloned())
+                .unwrap_or_else(|| Value::from(())))
         }
         _ => Err(Error::from(ErrorKind::UnknownMethod)),
     }

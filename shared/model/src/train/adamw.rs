@@ -18,7 +18,11 @@ pub struct AdamWSettings {
 
 impl Default for AdamWSettings {
     fn default() -> Self {
-        Self { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
+        Self {
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.01,
+        }
     }
 }
 
@@ -44,7 +48,11 @@ pub struct AdamW {
 impl AdamW {
     /// An optimiser that has seen nothing.
     pub fn new(parameters: &Parameters, settings: AdamWSettings) -> Self {
-        Self { settings, steps: 0, moments: vec![None; parameters.vars().len()] }
+        Self {
+            settings,
+            steps: 0,
+            moments: vec![None; parameters.vars().len()],
+        }
     }
 
     /// Steps done.
@@ -56,22 +64,32 @@ impl AdamW {
     ///
     /// # Errors
     /// As [`Gradients::all`].
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, learning_rate: f64) -> Result<()> {
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        learning_rate: f64,
+    ) -> Result<()> {
         self.steps += 1;
         let (beta1, beta2) = self.settings.betas;
         let exponent = self.steps as f64;
         let (correction1, correction2) = (1.0 - beta1.powf(exponent), 1.0 - beta2.powf(exponent));
         let all = gradients.all(parameters)?;
-        for ((named, gradient), moments) in parameters.vars().iter().zip(all).zip(&mut self.moments) {
+        for ((named, gradient), moments) in parameters.vars().iter().zip(all).zip(&mut self.moments)
+        {
             let squared = gradient.sqr()?;
             let updated = match moments.take() {
                 Some(old) => Moments {
                     first: ((old.first * beta1)? + (gradient * (1.0 - beta1))?)?,
                     second: ((old.second * beta2)? + (squared * (1.0 - beta2))?)?,
                 },
-                None => Moments { first: (gradient * (1.0 - beta1))?, second: (squared * (1.0 - beta2))? },
+                None => Moments {
+                    first: (gradient * (1.0 - beta1))?,
+                    second: (squared * (1.0 - beta2))?,
+                },
             };
-            let decayed = (named.var.as_tensor().detach() * (1.0 - learning_rate * self.settings.weight_decay))?;
+            let decayed = (named.var.as_tensor().detach()
+                * (1.0 - learning_rate * self.settings.weight_decay))?;
             let divisor = ((updated.second.sqrt()? / correction2.sqrt())? + self.settings.eps)?;
             let change = ((&updated.first / divisor)? * (learning_rate / correction1))?;
             named.var.set(&(decayed - change)?)?;
@@ -83,22 +101,42 @@ impl AdamW {
     /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`.
     pub fn state(&self, parameters: &Parameters) -> BTreeMap<String, Tensor> {
         let named = parameters.vars().iter().zip(&self.moments);
-        let entries = named.filter_map(|(named, moments)| moments.as_ref().map(|moments| (&named.name, moments)));
-        entries.flat_map(|(name, moments)| [(format!("{name}.first"), moments.first.clone()), (format!("{name}.second"), moments.second.clone())]).collect()
+        let entries = named
+            .filter_map(|(named, moments)| moments.as_ref().map(|moments| (&named.name, moments)));
+        entries
+            .flat_map(|(name, moments)| {
+                [
+                    (format!("{name}.first"), moments.first.clone()),
+                    (format!("{name}.second"), moments.second.clone()),
+                ]
+            })
+            .collect()
     }
 
     /// Puts back what [`AdamW::state`] gave after `steps` steps.
     ///
     /// # Errors
     /// A moment that is missing.
-    pub fn restore(&mut self, parameters: &Parameters, steps: u64, mut value: impl FnMut(&str) -> Option<Tensor>) -> Result<()> {
+    pub fn restore(
+        &mut self,
+        parameters: &Parameters,
+        steps: u64,
+        mut value: impl FnMut(&str) -> Option<Tensor>,
+    ) -> Result<()> {
         self.steps = steps;
         for (named, moments) in parameters.vars().iter().zip(&mut self.moments) {
             let mut get = |kind: &str| {
                 let name = format!("{}.{kind}", named.name);
                 value(&name).ok_or(ModelError::MissingTensor(name))
             };
-            *moments = if steps == 0 { None } else { Some(Moments { first: get("first")?, second: get("second")? }) };
+            *moments = if steps == 0 {
+                None
+            } else {
+                Some(Moments {
+                    first: get("first")?,
+                    second: get("second")?,
+                })
+            };
         }
         Ok(())
     }

@@ -19,7 +19,9 @@ impl Dropout {
         let mut random = Random::derived(self.seed, slot as u64 + 1);
         let keep = 1.0 / (1.0 - self.share) as f32;
         let share = self.share as f32;
-        let mask: Vec<f32> = (0..x.elem_count()).map(|_| if random.uniform() < share { 0.0 } else { keep }).collect();
+        let mask: Vec<f32> = (0..x.elem_count())
+            .map(|_| if random.uniform() < share { 0.0 } else { keep })
+            .collect();
         let mask = Tensor::from_vec(mask, x.dims(), x.device())?;
         Ok(Some((x * mask)?))
     }

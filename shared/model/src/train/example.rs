@@ -20,10 +20,19 @@ impl Example {
     /// When they do not, or a label is neither a token id nor [`IGNORED`].
     pub fn new(tokens: Vec<u32>, labels: Vec<i64>) -> Result<Self> {
         if tokens.is_empty() || tokens.len() != labels.len() {
-            return Err(ModelError::Invalid(format!("an example has {} tokens and {} labels", tokens.len(), labels.len())));
+            return Err(ModelError::Invalid(format!(
+                "an example has {} tokens and {} labels",
+                tokens.len(),
+                labels.len()
+            )));
         }
-        if let Some(label) = labels.iter().find(|label| **label != IGNORED && u32::try_from(**label).is_err()) {
-            return Err(ModelError::Invalid(format!("label {label} is neither a token nor {IGNORED}")));
+        if let Some(label) = labels
+            .iter()
+            .find(|label| **label != IGNORED && u32::try_from(**label).is_err())
+        {
+            return Err(ModelError::Invalid(format!(
+                "label {label} is neither a token nor {IGNORED}"
+            )));
         }
         Ok(Self { tokens, labels })
     }
@@ -37,7 +46,10 @@ impl Example {
 
 /// Labels that count in all examples together: what the loss is divided by.
 pub fn targets(examples: &[Example]) -> usize {
-    examples.iter().map(|example| example.predictions().count()).sum()
+    examples
+        .iter()
+        .map(|example| example.predictions().count())
+        .sum()
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
         let pair = self.adapter.and_then(|adapter| adapter.pair(linear.slot));
-        let dropped = pair.map(|_| self.dropout.apply(x, linear.slot)).transpose()?.flatten();
+        let dropped = pair
+            .map(|_| self.dropout.apply(x, linear.slot))
+            .transpose()?
+            .flatten();
         linear.train(x, pair, dropped.as_ref())
     }
 
@@ -53,7 +56,11 @@ impl Layer {
         let x = (x + pass.maybe_norm(attended, self.attention_norm.as_ref())?)?;
         let normed = pass.norm(&x, &self.mlp_norm)?;
         let [.., gate, up, down] = &self.linears;
-        let hidden = gated(&pass.linear(gate, &normed)?, &pass.linear(up, &normed)?, self.activation)?;
+        let hidden = gated(
+            &pass.linear(gate, &normed)?,
+            &pass.linear(up, &normed)?,
+            self.activation,
+        )?;
         let changed = pass.linear(down, &hidden)?;
         Ok((x + pass.maybe_norm(changed, self.output_norm.as_ref())?)?)
     }
@@ -64,8 +71,18 @@ impl Layer {
         let keys = self.train_heads(&pass.linear(k, x)?, self.key_norm.as_ref(), pass)?;
         let values = pass.linear(v, x)?;
         let rows = |x: &Tensor, rows: &Range<usize>| x.narrow(0, rows.start, rows.len());
-        let attend = |segment: &Range<usize>| self.attend(&rows(&queries, segment)?, &rows(&keys, segment)?, &rows(&values, segment)?);
-        let parts = pass.segments.iter().map(attend).collect::<Result<Vec<_>>>()?;
+        let attend = |segment: &Range<usize>| {
+            self.attend(
+                &rows(&queries, segment)?,
+                &rows(&keys, segment)?,
+                &rows(&values, segment)?,
+            )
+        };
+        let parts = pass
+            .segments
+            .iter()
+            .map(attend)
+            .collect::<Result<Vec<_>>>()?;
         pass.linear(o, &Tensor::cat(&parts, 0)?)
     }
 
@@ -81,18 +98,42 @@ impl Layer {
     fn attend(&self, queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
         let (tokens, heads) = (queries.dim(0)?, &self.heads);
         let group = heads.queries / heads.keys;
-        let split = |rows: &Tensor| rows.reshape((tokens, heads.keys, heads.width))?.transpose(0, 1)?.contiguous();
-        let queries = queries.reshape((tokens, heads.keys, group, heads.width))?.transpose(0, 1)?.contiguous()?;
+        let split = |rows: &Tensor| {
+            rows.reshape((tokens, heads.keys, heads.width))?
+                .transpose(0, 1)?
+                .contiguous()
+        };
+        let queries = queries
+            .reshape((tokens, heads.keys, group, heads.width))?
+            .transpose(0, 1)?
+            .contiguous()?;
         let queries = queries.reshape((heads.keys, tokens * group, heads.width))?;
         let scores = queries.matmul(&split(keys)?.t()?)?; // (key heads, tokens · group, tokens)
-        let causal = Causal { group, window: heads.window, scale: heads.scale };
+        let causal = Causal {
+            group,
+            window: heads.window,
+            scale: heads.scale,
+        };
         let probabilities = causal.softmax(&scores, || mask(heads, tokens, 0, scores.device()))?;
-        let out = probabilities.matmul(&split(values)?)?.reshape((heads.keys, tokens, group, heads.width))?;
-        Ok(out.transpose(0, 1)?.contiguous()?.reshape((tokens, heads.queries * heads.width))?)
+        let out = probabilities.matmul(&split(values)?)?.reshape((
+            heads.keys,
+            tokens,
+            group,
+            heads.width,
+        ))?;
+        Ok(out
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape((tokens, heads.queries * heads.width))?)
     }
 }
 
-fn pass<'a>(decoder: &Decoder, adapter: Option<&'a Adapter>, examples: &[Example], dropout: Dropout) -> Result<(Pass<'a>, Vec<u32>)> {
+fn pass<'a>(
+    decoder: &Decoder,
+    adapter: Option<&'a Adapter>,
+    examples: &[Example],
+    dropout: Dropout,
+) -> Result<(Pass<'a>, Vec<u32>)> {
     let mut segments = Vec::with_capacity(examples.len());
     let (mut tokens, mut positions) = (Vec::new(), Vec::new());
     for example in examples {
@@ -101,10 +142,21 @@ fn pass<'a>(decoder: &Decoder, adapter: Option<&'a Adapter>, examples: &[Example
         positions.extend(0..u32::try_from(example.tokens.len()).unwrap_or(u32::MAX));
     }
     if tokens.is_empty() {
-        return Err(ModelError::Invalid("a micro-batch needs at least one example".to_owned()));
+        return Err(ModelError::Invalid(
+            "a micro-batch needs at least one example".to_owned(),
+        ));
     }
     let angles = decoder.angles(positions)?;
-    Ok((Pass { adapter, segments, angles, dropout, eps: decoder.settings().rms_norm_eps }, tokens))
+    Ok((
+        Pass {
+            adapter,
+            segments,
+            angles,
+            dropout,
+            eps: decoder.settings().rms_norm_eps,
+        },
+        tokens,
+    ))
 }
 
 fn predictions(examples: &[Example]) -> Predictions {
@@ -125,14 +177,29 @@ fn predictions(examples: &[Example]) -> Predictions {
 ///
 /// # Errors
 /// Examples that are too long or hold unknown tokens; a loss that is no number.
-pub fn gradients(decoder: &Decoder, parameters: &Parameters, examples: &[Example], normaliser: usize, settings: TrainSettings) -> Result<(f64, Gradients)> {
+pub fn gradients(
+    decoder: &Decoder,
+    parameters: &Parameters,
+    examples: &[Example],
+    normaliser: usize,
+    settings: TrainSettings,
+) -> Result<(f64, Gradients)> {
     let decoder = decoder.clone();
     let threads = decoder.threads();
     threads.install(|| compute(&decoder, parameters, examples, normaliser, settings))
 }
 
-fn compute(decoder: &Decoder, parameters: &Parameters, examples: &[Example], normaliser: usize, settings: TrainSettings) -> Result<(f64, Gradients)> {
-    let dropout = Dropout { share: settings.dropout, seed: settings.seed };
+fn compute(
+    decoder: &Decoder,
+    parameters: &Parameters,
+    examples: &[Example],
+    normaliser: usize,
+    settings: TrainSettings,
+) -> Result<(f64, Gradients)> {
+    let dropout = Dropout {
+        share: settings.dropout,
+        seed: settings.seed,
+    };
     let (pass, tokens) = pass(decoder, Some(parameters.adapter()), examples, dropout)?;
     let scale = 1.0 / normaliser.max(1) as f64;
     let mut gradients = Gradients::none(parameters);
@@ -140,20 +207,35 @@ fn compute(decoder: &Decoder, parameters: &Parameters, examples: &[Example], nor
     for layer in &decoder.layers {
         let y = layer.train(&inputs[inputs.len() - 1], &pass)?;
         // Without the graph, only the input of each layer stays in memory.
-        inputs.push(if settings.checkpointing { y.detach() } else { y });
+        inputs.push(if settings.checkpointing {
+            y.detach()
+        } else {
+            y
+        });
     }
     let last = &inputs[inputs.len() - 1];
     let leaf = Var::from_tensor(&last.detach())?;
     let normed = pass.norm(leaf.as_tensor(), &decoder.norm)?;
-    let loss = head_loss(decoder, pass.adapter, &normed, &predictions(examples), scale, Some((parameters, &mut gradients)))?;
+    let loss = head_loss(
+        decoder,
+        pass.adapter,
+        &normed,
+        &predictions(examples),
+        scale,
+        Some((parameters, &mut gradients)),
+    )?;
     if !loss.sum.is_finite() {
-        return Err(ModelError::Training(format!("the loss is {}; a lower learning rate may help", loss.sum)));
+        return Err(ModelError::Training(format!(
+            "the loss is {}; a lower learning rate may help",
+            loss.sum
+        )));
     }
     let mut upstream = backward(&normed, loss.gradient, &leaf)?.1;
     if settings.checkpointing {
         for (layer, input) in decoder.layers.iter().zip(&inputs).rev() {
             let leaf = Var::from_tensor(input)?;
-            let (mut store, dx) = backward(&layer.train(leaf.as_tensor(), &pass)?, upstream, &leaf)?;
+            let (mut store, dx) =
+                backward(&layer.train(leaf.as_tensor(), &pass)?, upstream, &leaf)?;
             gradients.collect(parameters, &mut store)?;
             upstream = dx;
         }
@@ -165,8 +247,13 @@ fn compute(decoder: &Decoder, parameters: &Parameters, examples: &[Example], nor
 }
 
 /// The gradients below `y` when its own is `upstream`, and that of `leaf`.
-fn backward(y: &Tensor, upstream: Option<Tensor>, leaf: &Var) -> Result<(candle_core::backprop::GradStore, Option<Tensor>)> {
-    let upstream = upstream.ok_or_else(|| ModelError::Training("a layer gave no gradient".to_owned()))?;
+fn backward(
+    y: &Tensor,
+    upstream: Option<Tensor>,
+    leaf: &Var,
+) -> Result<(candle_core::backprop::GradStore, Option<Tensor>)> {
+    let upstream =
+        upstream.ok_or_else(|| ModelError::Training("a layer gave no gradient".to_owned()))?;
     let mut store = (y * upstream)?.sum_all()?.backward()?;
     let dx = store.remove(leaf.as_tensor()).map(|dx| dx.detach());
     Ok((store, dx))
@@ -176,7 +263,11 @@ fn backward(y: &Tensor, upstream: Option<Tensor>, leaf: &Var) -> Result<(candle_
 ///
 /// # Errors
 /// As [`gradients`].
-pub fn evaluate(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Example]) -> Result<(f64, usize)> {
+pub fn evaluate(
+    decoder: &Decoder,
+    adapter: Option<&Adapter>,
+    examples: &[Example],
+) -> Result<(f64, usize)> {
     let threads = decoder.threads();
     threads.install(|| {
         let x = hidden(decoder, adapter, examples)?;
@@ -189,7 +280,15 @@ pub fn evaluate(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Exampl
 
 /// The residual stream after the last layer of the training path, without dropout and without a graph.
 fn hidden(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Example]) -> Result<Tensor> {
-    let (pass, tokens) = pass(decoder, adapter, examples, Dropout { share: 0.0, seed: 0 })?;
+    let (pass, tokens) = pass(
+        decoder,
+        adapter,
+        examples,
+        Dropout {
+            share: 0.0,
+            seed: 0,
+        },
+    )?;
     let mut x = decoder.embed(&tokens)?;
     for layer in &decoder.layers {
         x = layer.train(&x.detach(), &pass)?;
@@ -201,7 +300,11 @@ fn hidden(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Example]) ->
 ///
 /// # Errors
 /// As [`gradients`].
-pub fn train_logits(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Example]) -> Result<Tensor> {
+pub fn train_logits(
+    decoder: &Decoder,
+    adapter: Option<&Adapter>,
+    examples: &[Example],
+) -> Result<Tensor> {
     let x = hidden(decoder, adapter, examples)?;
     let normed = rms_norm(&x, &decoder.norm, decoder.settings().rms_norm_eps)?;
     let pair = adapter.and_then(|adapter| adapter.pair(decoder.head.slot));

@@ -12,7 +12,9 @@ pub struct Gradients {
 impl Gradients {
     /// None yet.
     pub fn none(parameters: &Parameters) -> Self {
-        Self { tensors: vec![None; parameters.vars().len()] }
+        Self {
+            tensors: vec![None; parameters.vars().len()],
+        }
     }
 
     /// Adds what a backward pass left for the parameters that it reached.
@@ -48,9 +50,13 @@ impl Gradients {
     /// # Errors
     /// Names a parameter that got none: it would never learn.
     pub fn all<'a>(&'a self, parameters: &'a Parameters) -> Result<Vec<&'a Tensor>> {
-        let missing = |name: &str| ModelError::Training(format!("`{name}` got no gradient, so it would never learn"));
+        let missing = |name: &str| {
+            ModelError::Training(format!("`{name}` got no gradient, so it would never learn"))
+        };
         let pairs = self.tensors.iter().zip(parameters.vars());
-        pairs.map(|(gradient, named)| gradient.as_ref().ok_or_else(|| missing(&named.name))).collect()
+        pairs
+            .map(|(gradient, named)| gradient.as_ref().ok_or_else(|| missing(&named.name)))
+            .collect()
     }
 
     /// The Euclidean norm of all gradients together.
@@ -75,7 +81,9 @@ impl Gradients {
     pub fn clip(&mut self, parameters: &Parameters, limit: f64) -> Result<f64> {
         let norm = self.norm(parameters)?;
         if !norm.is_finite() {
-            return Err(ModelError::Training(format!("the gradient norm is {norm}; a lower learning rate may help")));
+            return Err(ModelError::Training(format!(
+                "the gradient norm is {norm}; a lower learning rate may help"
+            )));
         }
         let factor = limit / (norm + 1e-6);
         if factor < 1.0 {

@@ -35,21 +35,38 @@ pub(super) fn head_loss(
     mut collect: Option<(&Parameters, &mut Gradients)>,
 ) -> Result<HeadLoss> {
     let vocabulary = decoder.settings().vocab_size;
-    if let Some(label) = predictions.labels.iter().find(|label| **label as usize >= vocabulary) {
-        return Err(ModelError::Invalid(format!("label {label} is not in the vocabulary of {vocabulary}")));
+    if let Some(label) = predictions
+        .labels
+        .iter()
+        .find(|label| **label as usize >= vocabulary)
+    {
+        return Err(ModelError::Invalid(format!(
+            "label {label} is not in the vocabulary of {vocabulary}"
+        )));
     }
     let piece = (LOGITS / vocabulary).max(1);
     let mut sum = 0.0;
     let mut gradient = collect.is_some().then(|| normed.zeros_like()).transpose()?;
-    for (rows, labels) in predictions.rows.chunks(piece).zip(predictions.labels.chunks(piece)) {
+    for (rows, labels) in predictions
+        .rows
+        .chunks(piece)
+        .zip(predictions.labels.chunks(piece))
+    {
         let index = Tensor::new(rows, normed.device())?;
         let leaf = Var::from_tensor(&normed.detach().index_select(&index, 0)?)?;
-        let logits = decoder.head.train(leaf.as_tensor(), adapter.and_then(|adapter| adapter.pair(decoder.head.slot)), None)?;
+        let logits = decoder.head.train(
+            leaf.as_tensor(),
+            adapter.and_then(|adapter| adapter.pair(decoder.head.slot)),
+            None,
+        )?;
         let loss = cross_entropy(&logits, labels)?;
         sum += f64::from(loss.to_scalar::<f32>()?);
-        if let (Some((parameters, gradients)), Some(total)) = (collect.as_mut(), gradient.as_mut()) {
+        if let (Some((parameters, gradients)), Some(total)) = (collect.as_mut(), gradient.as_mut())
+        {
             let mut store = (loss * scale)?.backward()?;
-            let by_rows = store.remove(leaf.as_tensor()).ok_or_else(|| ModelError::Training("the loss gave no gradient".to_owned()))?;
+            let by_rows = store
+                .remove(leaf.as_tensor())
+                .ok_or_else(|| ModelError::Training("the loss gave no gradient".to_owned()))?;
             *total = total.index_add(&index, &by_rows.detach(), 0)?;
             gradients.collect(parameters, &mut store)?;
         }
@@ -61,10 +78,15 @@ pub(super) fn head_loss(
 fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let logits = logits.to_dtype(DType::F32)?;
     if logits.device().is_cpu() {
-        return Ok(logits.contiguous()?.apply_op1(CrossEntropy { labels: labels.to_vec() })?);
+        return Ok(logits.contiguous()?.apply_op1(CrossEntropy {
+            labels: labels.to_vec(),
+        })?);
     }
     let index = Tensor::new(labels, logits.device())?.unsqueeze(1)?;
-    Ok(log_softmax(&logits, 1)?.gather(&index, 1)?.sum_all()?.neg()?)
+    Ok(log_softmax(&logits, 1)?
+        .gather(&index, 1)?
+        .sum_all()?
+        .neg()?)
 }
 
 struct CrossEntropy {
@@ -74,7 +96,10 @@ struct CrossEntropy {
 /// The largest logit of a row and the logarithm of the sum of e^(logit - largest).
 fn log_sum(row: &[f32]) -> (f32, f32) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = row.iter().map(|logit| f64::from((logit - largest).exp())).sum();
+    let sum: f64 = row
+        .iter()
+        .map(|logit| f64::from((logit - largest).exp()))
+        .sum();
     (largest, sum.ln() as f32)
 }
 
@@ -83,27 +108,48 @@ impl CustomOp1 for CrossEntropy {
         "cross-entropy-train"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         let logits = crate::kernels::values(storage, layout)?;
         let (_, width) = layout.shape().dims2()?;
         let loss = |(row, label): (&[f32], &u32)| {
             let (largest, rest) = log_sum(row);
             f64::from(largest + rest - row[*label as usize])
         };
-        let losses: Vec<f64> = logits.par_chunks(width).zip(&self.labels).map(loss).collect();
-        Ok((CpuStorage::F32(vec![losses.iter().sum::<f64>() as f32]), Shape::from(())))
+        let losses: Vec<f64> = logits
+            .par_chunks(width)
+            .zip(&self.labels)
+            .map(loss)
+            .collect();
+        Ok((
+            CpuStorage::F32(vec![losses.iter().sum::<f64>() as f32]),
+            Shape::from(()),
+        ))
     }
 
     /// softmax(row) - one at the label.
-    fn bwd(&self, logits: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
         let scale = gradient.to_scalar::<f32>()?;
         let (_, width) = logits.dims2()?;
         let mut out = vec![0f32; logits.elem_count()];
         with_values(logits, |logits| {
-            let rows = out.par_chunks_mut(width).zip(logits.par_chunks(width)).zip(&self.labels);
+            let rows = out
+                .par_chunks_mut(width)
+                .zip(logits.par_chunks(width))
+                .zip(&self.labels);
             rows.for_each(|((out, row), label)| {
                 let (largest, rest) = log_sum(row);
-                out.iter_mut().zip(row).for_each(|(out, logit)| *out = scale * (logit - largest - rest).exp());
+                out.iter_mut()
+                    .zip(row)
+                    .for_each(|(out, logit)| *out = scale * (logit - largest - rest).exp());
                 out[*label as usize] -= scale;
             });
             Ok(())

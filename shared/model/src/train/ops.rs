@@ -13,10 +13,14 @@ type OpResult<T> = candle_core::Result<T>;
 /// x / √(mean(x²) + eps) · weight over the last dimension, with a frozen weight.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     if x.device().is_cpu() {
-        return Ok(x.contiguous()?.apply_op1(RmsNorm { weight: weight.clone(), eps: eps as f32 })?);
+        return Ok(x.contiguous()?.apply_op1(RmsNorm {
+            weight: weight.clone(),
+            eps: eps as f32,
+        })?);
     }
     let mean = x.sqr()?.mean_keepdim(candle_core::D::Minus1)?;
-    Ok(x.broadcast_div(&(mean + eps)?.sqrt()?)?.broadcast_mul(weight)?)
+    Ok(x.broadcast_div(&(mean + eps)?.sqrt()?)?
+        .broadcast_mul(weight)?)
 }
 
 struct RmsNorm {
@@ -41,10 +45,15 @@ impl CustomOp1 for RmsNorm {
         let x = values(storage, layout)?;
         let mut out = vec![0f32; x.len()];
         with_values(&self.weight, |weight| {
-            out.par_chunks_mut(weight.len()).zip(x.par_chunks(weight.len())).for_each(|(out, x)| {
-                let inverse = self.inverse(x);
-                out.iter_mut().zip(x).zip(weight).for_each(|((out, x), weight)| *out = x * inverse * weight);
-            });
+            out.par_chunks_mut(weight.len())
+                .zip(x.par_chunks(weight.len()))
+                .for_each(|(out, x)| {
+                    let inverse = self.inverse(x);
+                    out.iter_mut()
+                        .zip(x)
+                        .zip(weight)
+                        .for_each(|((out, x), weight)| *out = x * inverse * weight);
+                });
             Ok(())
         })?;
         Ok((CpuStorage::F32(out), layout.shape().clone()))
@@ -57,12 +66,23 @@ impl CustomOp1 for RmsNorm {
             with_values(&gradient.contiguous()?, |gradient| {
                 with_values(&self.weight, |weight| {
                     let width = weight.len();
-                    out.par_chunks_mut(width).zip(x.par_chunks(width)).zip(gradient.par_chunks(width)).for_each(|((out, x), gradient)| {
-                        let inverse = self.inverse(x);
-                        let dot: f32 = x.iter().zip(gradient).zip(weight).map(|((x, g), w)| x * g * w).sum();
-                        let shrink = dot * inverse * inverse * inverse / width as f32;
-                        out.iter_mut().zip(x).zip(gradient.iter().zip(weight)).for_each(|((out, x), (g, w))| *out = inverse * g * w - x * shrink);
-                    });
+                    out.par_chunks_mut(width)
+                        .zip(x.par_chunks(width))
+                        .zip(gradient.par_chunks(width))
+                        .for_each(|((out, x), gradient)| {
+                            let inverse = self.inverse(x);
+                            let dot: f32 = x
+                                .iter()
+                                .zip(gradient)
+                                .zip(weight)
+                                .map(|((x, g), w)| x * g * w)
+                                .sum();
+                            let shrink = dot * inverse * inverse * inverse / width as f32;
+                            out.iter_mut()
+                                .zip(x)
+                                .zip(gradient.iter().zip(weight))
+                                .for_each(|((out, x), (g, w))| *out = inverse * g * w - x * shrink);
+                        });
                     Ok(())
                 })
             })
@@ -74,7 +94,10 @@ impl CustomOp1 for RmsNorm {
 /// Rotates (rows, heads, width) by the angles of the rows.
 pub(super) fn rotate(x: &Tensor, angles: &Angles) -> Result<Tensor> {
     if x.device().is_cpu() {
-        return Ok(x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), back: false })?);
+        return Ok(x.contiguous()?.apply_op1(Rotate {
+            angles: angles.clone(),
+            back: false,
+        })?);
     }
     angles.rotate_train(x)
 }
@@ -97,7 +120,10 @@ impl CustomOp1 for Rotate {
         let mut out = vec![0f32; x.len()];
         with_values(&self.angles.cos, |cos| {
             with_values(&self.angles.sin, |sin| {
-                let rows = out.par_chunks_mut(heads * width).zip(x.par_chunks(heads * width)).zip(cos.par_chunks(half).zip(sin.par_chunks(half)));
+                let rows = out
+                    .par_chunks_mut(heads * width)
+                    .zip(x.par_chunks(heads * width))
+                    .zip(cos.par_chunks(half).zip(sin.par_chunks(half)));
                 rows.for_each(|((out, x), (cos, sin))| {
                     for (out, x) in out.chunks_mut(width).zip(x.chunks(width)) {
                         for index in 0..half {
@@ -114,7 +140,10 @@ impl CustomOp1 for Rotate {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> OpResult<Option<Tensor>> {
-        let back = Self { angles: self.angles.clone(), back: !self.back };
+        let back = Self {
+            angles: self.angles.clone(),
+            back: !self.back,
+        };
         gradient.contiguous()?.apply_op1_no_bwd(&back).map(Some)
     }
 }
@@ -122,7 +151,9 @@ impl CustomOp1 for Rotate {
 /// activation(gate) · up.
 pub(super) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
     if gate.device().is_cpu() {
-        return Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, Gate(activation))?);
+        return Ok(gate
+            .contiguous()?
+            .apply_op2(&up.contiguous()?, Gate(activation))?);
     }
     let activated = match activation {
         Activation::Silu => candle_nn::ops::silu(gate)?,
@@ -145,7 +176,10 @@ impl Gate {
                 const SLOPE: f32 = 0.797_884_6; // √(2/π)
                 let tanh = (SLOPE * (x + 0.044_715 * x * x * x)).tanh();
                 let inner = SLOPE * (1.0 + 3.0 * 0.044_715 * x * x);
-                (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner)
+                (
+                    0.5 * x * (1.0 + tanh),
+                    0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner,
+                )
             }
         }
     }
@@ -159,29 +193,56 @@ impl CustomOp2 for Gate {
         "gated-activation-train"
     }
 
-    fn cpu_fwd(&self, gate: &CpuStorage, gate_layout: &Layout, up: &CpuStorage, up_layout: &Layout) -> OpResult<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> OpResult<(CpuStorage, Shape)> {
         let (gate, up) = (values(gate, gate_layout)?, values(up, up_layout)?);
         let mut out = vec![0f32; gate.len()];
-        out.par_chunks_mut(PIECE).zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE)).for_each(|((out, gate), up)| {
-            out.iter_mut().zip(gate).zip(up).for_each(|((out, gate), up)| *out = self.at(*gate).0 * up);
-        });
+        out.par_chunks_mut(PIECE)
+            .zip(gate.par_chunks(PIECE))
+            .zip(up.par_chunks(PIECE))
+            .for_each(|((out, gate), up)| {
+                out.iter_mut()
+                    .zip(gate)
+                    .zip(up)
+                    .for_each(|((out, gate), up)| *out = self.at(*gate).0 * up);
+            });
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
 
-    fn bwd(&self, gate: &Tensor, up: &Tensor, _: &Tensor, gradient: &Tensor) -> OpResult<(Option<Tensor>, Option<Tensor>)> {
-        let (mut to_gate, mut to_up) = (vec![0f32; gate.elem_count()], vec![0f32; gate.elem_count()]);
+    fn bwd(
+        &self,
+        gate: &Tensor,
+        up: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> OpResult<(Option<Tensor>, Option<Tensor>)> {
+        let (mut to_gate, mut to_up) =
+            (vec![0f32; gate.elem_count()], vec![0f32; gate.elem_count()]);
         with_values(gate, |gate| {
             with_values(up, |up| {
                 with_values(&gradient.contiguous()?, |gradient| {
-                    let outs = to_gate.par_chunks_mut(PIECE).zip(to_up.par_chunks_mut(PIECE));
-                    let ins = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(gradient.par_chunks(PIECE));
-                    outs.zip(ins).for_each(|((to_gate, to_up), ((gate, up), gradient))| {
-                        for (index, (to_gate, to_up)) in to_gate.iter_mut().zip(to_up).enumerate() {
-                            let (value, slope) = self.at(gate[index]);
-                            *to_gate = gradient[index] * up[index] * slope;
-                            *to_up = gradient[index] * value;
-                        }
-                    });
+                    let outs = to_gate
+                        .par_chunks_mut(PIECE)
+                        .zip(to_up.par_chunks_mut(PIECE));
+                    let ins = gate
+                        .par_chunks(PIECE)
+                        .zip(up.par_chunks(PIECE))
+                        .zip(gradient.par_chunks(PIECE));
+                    outs.zip(ins)
+                        .for_each(|((to_gate, to_up), ((gate, up), gradient))| {
+                            for (index, (to_gate, to_up)) in
+                                to_gate.iter_mut().zip(to_up).enumerate()
+                            {
+                                let (value, slope) = self.at(gate[index]);
+                                *to_gate = gradient[index] * up[index] * slope;
+                                *to_up = gradient[index] * value;
+                            }
+                        });
                     Ok(())
                 })
             })
@@ -200,7 +261,11 @@ pub(super) struct Causal {
 }
 
 impl Causal {
-    pub(super) fn softmax(self, scores: &Tensor, mask: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    pub(super) fn softmax(
+        self,
+        scores: &Tensor,
+        mask: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Tensor> {
         if scores.device().is_cpu() {
             return Ok(scores.contiguous()?.apply_op1(self)?);
         }
@@ -218,28 +283,50 @@ impl CustomOp1 for Causal {
         let scores = values(storage, layout)?;
         let (_, rows, keys) = layout.shape().dims3()?;
         let mut out = vec![0f32; scores.len()];
-        out.par_chunks_mut(keys).zip(scores.par_chunks(keys)).enumerate().for_each(|(row, (out, scores))| {
-            let seen = visible(row % rows / self.group, self.window);
-            let largest = scores[seen.clone()].iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
-            out[seen.clone()].iter_mut().zip(&scores[seen.clone()]).for_each(|(out, score)| *out = ((score - largest) * self.scale).exp());
-            let sum: f32 = out[seen.clone()].iter().sum();
-            out[seen].iter_mut().for_each(|out| *out /= sum);
-        });
+        out.par_chunks_mut(keys)
+            .zip(scores.par_chunks(keys))
+            .enumerate()
+            .for_each(|(row, (out, scores))| {
+                let seen = visible(row % rows / self.group, self.window);
+                let largest = scores[seen.clone()]
+                    .iter()
+                    .fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
+                out[seen.clone()]
+                    .iter_mut()
+                    .zip(&scores[seen.clone()])
+                    .for_each(|(out, score)| *out = ((score - largest) * self.scale).exp());
+                let sum: f32 = out[seen.clone()].iter().sum();
+                out[seen].iter_mut().for_each(|out| *out /= sum);
+            });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
     /// ds = scale · p (g - Σ g p).
-    fn bwd(&self, _: &Tensor, probabilities: &Tensor, gradient: &Tensor) -> OpResult<Option<Tensor>> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        probabilities: &Tensor,
+        gradient: &Tensor,
+    ) -> OpResult<Option<Tensor>> {
         let (_, rows, keys) = probabilities.dims3()?;
         let mut out = vec![0f32; probabilities.elem_count()];
         with_values(probabilities, |probabilities| {
             with_values(&gradient.contiguous()?, |gradient| {
-                let ins = probabilities.par_chunks(keys).zip(gradient.par_chunks(keys));
-                out.par_chunks_mut(keys).zip(ins).enumerate().for_each(|(row, (out, (p, g)))| {
-                    let seen = visible(row % rows / self.group, self.window);
-                    let dot: f32 = p[seen.clone()].iter().zip(&g[seen.clone()]).map(|(p, g)| p * g).sum();
-                    seen.for_each(|key| out[key] = self.scale * p[key] * (g[key] - dot));
-                });
+                let ins = probabilities
+                    .par_chunks(keys)
+                    .zip(gradient.par_chunks(keys));
+                out.par_chunks_mut(keys)
+                    .zip(ins)
+                    .enumerate()
+                    .for_each(|(row, (out, (p, g)))| {
+                        let seen = visible(row % rows / self.group, self.window);
+                        let dot: f32 = p[seen.clone()]
+                            .iter()
+                            .zip(&g[seen.clone()])
+                            .map(|(p, g)| p * g)
+                            .sum();
+                        seen.for_each(|key| out[key] = self.scale * p[key] * (g[key] - dot));
+                    });
                 Ok(())
             })
         })?;
@@ -255,12 +342,16 @@ mod tests {
 
     fn random(shape: &[usize], seed: u64) -> Tensor {
         let mut random = Random::new(seed);
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.uniform() * 4.0 - 2.0).collect();
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| random.uniform() * 4.0 - 2.0)
+            .collect();
         Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor")
     }
 
     fn distance(a: &Tensor, b: &Tensor) -> f32 {
-        let values: Vec<f32> = (a - b).and_then(|d| d.abs()?.flatten_all()?.to_vec1()).expect("one shape");
+        let values: Vec<f32> = (a - b)
+            .and_then(|d| d.abs()?.flatten_all()?.to_vec1())
+            .expect("one shape");
         values.into_iter().fold(0.0, f32::max)
     }
 
@@ -270,12 +361,22 @@ mod tests {
             let x = Var::from_tensor(&random(shape, 1)).expect("a variable");
             let y = function(x.as_tensor());
             let weights = random(y.dims(), 2);
-            let gradients = (&y * weights).and_then(|y| y.sum_all()?.backward()).expect("a backward pass");
+            let gradients = (&y * weights)
+                .and_then(|y| y.sum_all()?.backward())
+                .expect("a backward pass");
             (y, gradients.get(x.as_tensor()).expect("a gradient").clone())
         };
         let ((y, dy), (z, dz)) = (run(&one), run(&other));
-        assert!(distance(&y, &z) < 1e-5, "values differ by {}", distance(&y, &z));
-        assert!(distance(&dy, &dz) < 1e-5, "gradients differ by {}", distance(&dy, &dz));
+        assert!(
+            distance(&y, &z) < 1e-5,
+            "values differ by {}",
+            distance(&y, &z)
+        );
+        assert!(
+            distance(&dy, &dz) < 1e-5,
+            "gradients differ by {}",
+            distance(&dy, &dz)
+        );
     }
 
     #[test]
@@ -284,34 +385,75 @@ mod tests {
         let composed = |x: &Tensor| {
             let mean = x.sqr().and_then(|x| x.mean_keepdim(1)).expect("a mean");
             let root = (mean + 1e-6).and_then(|mean| mean.sqrt()).expect("a root");
-            x.broadcast_div(&root).and_then(|x| x.broadcast_mul(&weight)).expect("a norm")
+            x.broadcast_div(&root)
+                .and_then(|x| x.broadcast_mul(&weight))
+                .expect("a norm")
         };
-        agree(&[5, 8], |x| rms_norm(x, &weight, 1e-6).expect("a norm"), composed);
+        agree(
+            &[5, 8],
+            |x| rms_norm(x, &weight, 1e-6).expect("a norm"),
+            composed,
+        );
     }
 
     #[test]
     fn the_rotation_is_the_composed_one() {
-        let angles = Angles { cos: random(&[3, 4], 4), sin: random(&[3, 4], 5) };
-        agree(&[3, 2, 8], |x| rotate(x, &angles).expect("a rotation"), |x| angles.rotate_train(x).expect("a rotation"));
+        let angles = Angles {
+            cos: random(&[3, 4], 4),
+            sin: random(&[3, 4], 5),
+        };
+        agree(
+            &[3, 2, 8],
+            |x| rotate(x, &angles).expect("a rotation"),
+            |x| angles.rotate_train(x).expect("a rotation"),
+        );
     }
 
     #[test]
     fn gates_are_the_composed_ones() {
         let up = random(&[4, 6], 6);
-        agree(&[4, 6], |x| gated(x, &up, Activation::Silu).expect("a gate"), |x| (x.silu().expect("silu") * &up).expect("a product"));
-        agree(&[4, 6], |x| gated(x, &up, Activation::GeluTanh).expect("a gate"), |x| (x.gelu().expect("gelu") * &up).expect("a product"));
-        agree(&[4, 6], |x| gated(&up, x, Activation::Silu).expect("a gate"), |x| (up.silu().expect("silu") * x).expect("a product"));
+        agree(
+            &[4, 6],
+            |x| gated(x, &up, Activation::Silu).expect("a gate"),
+            |x| (x.silu().expect("silu") * &up).expect("a product"),
+        );
+        agree(
+            &[4, 6],
+            |x| gated(x, &up, Activation::GeluTanh).expect("a gate"),
+            |x| (x.gelu().expect("gelu") * &up).expect("a product"),
+        );
+        agree(
+            &[4, 6],
+            |x| gated(&up, x, Activation::Silu).expect("a gate"),
+            |x| (up.silu().expect("silu") * x).expect("a product"),
+        );
     }
 
     #[test]
     fn the_softmax_is_the_composed_one() {
-        let causal = Causal { group: 2, window: Some(3), scale: 0.5 };
+        let causal = Causal {
+            group: 2,
+            window: Some(3),
+            scale: 0.5,
+        };
         let mut mask = vec![f32::NEG_INFINITY; 10 * 5];
         for (row, mask) in mask.chunks_mut(5).enumerate() {
             mask[visible(row / 2, Some(3))].fill(0.0);
         }
         let mask = Tensor::from_vec(mask, (1, 10, 5), &Device::Cpu).expect("a mask");
-        let composed = |x: &Tensor| candle_nn::ops::softmax(&(x * 0.5).and_then(|x| x.broadcast_add(&mask)).expect("masked"), 2).expect("a softmax");
-        agree(&[3, 10, 5], |x| causal.softmax(x, || Ok(mask.clone())).expect("a softmax"), composed);
+        let composed = |x: &Tensor| {
+            candle_nn::ops::softmax(
+                &(x * 0.5)
+                    .and_then(|x| x.broadcast_add(&mask))
+                    .expect("masked"),
+                2,
+            )
+            .expect("a softmax")
+        };
+        agree(
+            &[3, 10, 5],
+            |x| causal.softmax(x, || Ok(mask.clone())).expect("a softmax"),
+            composed,
+        );
     }
 }

@@ -39,7 +39,9 @@ impl Parameters {
             let (outputs, inputs) = linears[slot].weight.dims()?;
             let mut random = Random::derived(seed, slot as u64 + 1);
             let mut uniform = |rows: usize, columns: usize, limit: f32| -> Result<Tensor> {
-                let values: Vec<f32> = (0..rows * columns).map(|_| (random.uniform() * 2.0 - 1.0) * limit).collect();
+                let values: Vec<f32> = (0..rows * columns)
+                    .map(|_| (random.uniform() * 2.0 - 1.0) * limit)
+                    .collect();
                 Ok(Tensor::from_vec(values, (rows, columns), decoder.device())?)
             };
             let a = uniform(rank, inputs, (1.0 / inputs as f32).sqrt())?;
@@ -57,11 +59,18 @@ impl Parameters {
     /// # Errors
     /// When memory cannot be had.
     pub fn from_adapter(decoder: &Decoder, adapter: &Adapter) -> Result<Self> {
-        let pairs = decoder.linears().map(|linear| adapter.pair(linear.slot).cloned()).collect();
+        let pairs = decoder
+            .linears()
+            .map(|linear| adapter.pair(linear.slot).cloned())
+            .collect();
         Self::from_pairs(decoder, adapter.config().clone(), pairs)
     }
 
-    fn from_pairs(decoder: &Decoder, config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Result<Self> {
+    fn from_pairs(
+        decoder: &Decoder,
+        config: LoraConfig,
+        pairs: Vec<Option<LoraPair>>,
+    ) -> Result<Self> {
         let mut vars = Vec::new();
         let mut tracked = Vec::new();
         for (linear, pair) in decoder.linears().zip(pairs) {
@@ -69,14 +78,29 @@ impl Parameters {
                 tracked.push(None);
                 continue;
             };
-            let (a, b) = (Var::from_tensor(&pair.a.copy()?)?, Var::from_tensor(&pair.b.copy()?)?);
-            tracked.push(Some(LoraPair { a: a.as_tensor().clone(), b: b.as_tensor().clone(), scaling: pair.scaling }));
+            let (a, b) = (
+                Var::from_tensor(&pair.a.copy()?)?,
+                Var::from_tensor(&pair.b.copy()?)?,
+            );
+            tracked.push(Some(LoraPair {
+                a: a.as_tensor().clone(),
+                b: b.as_tensor().clone(),
+                scaling: pair.scaling,
+            }));
             for (half, var) in [("lora_A", a), ("lora_B", b)] {
-                vars.push(NamedVar { name: format!("{}.{half}", linear.name), slot: linear.slot, var });
+                vars.push(NamedVar {
+                    name: format!("{}.{half}", linear.name),
+                    slot: linear.slot,
+                    var,
+                });
             }
         }
         let adapter = Adapter::new(config.clone(), tracked);
-        Ok(Self { config, vars, adapter })
+        Ok(Self {
+            config,
+            vars,
+            adapter,
+        })
     }
 
     /// The adapter as it is now. Its tensors follow the training; see [`Parameters::snapshot`] for one that does not.
@@ -89,15 +113,25 @@ impl Parameters {
     /// # Errors
     /// When memory cannot be had.
     pub fn snapshot(&self) -> Result<Adapter> {
-        let copy = |pair: &LoraPair| -> Result<LoraPair> { Ok(LoraPair { a: pair.a.copy()?.detach(), b: pair.b.copy()?.detach(), scaling: pair.scaling }) };
+        let copy = |pair: &LoraPair| -> Result<LoraPair> {
+            Ok(LoraPair {
+                a: pair.a.copy()?.detach(),
+                b: pair.b.copy()?.detach(),
+                scaling: pair.scaling,
+            })
+        };
         let last = self.vars.last().map_or(0, |last| last.slot + 1);
-        let pairs = (0..last).map(|slot| self.adapter.pair(slot).map(copy).transpose()).collect::<Result<_>>()?;
+        let pairs = (0..last)
+            .map(|slot| self.adapter.pair(slot).map(copy).transpose())
+            .collect::<Result<_>>()?;
         Ok(Adapter::new(self.config.clone(), pairs))
     }
 
     /// Names and values, in a fixed order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.vars.iter().map(|var| (var.name.as_str(), var.var.as_tensor()))
+        self.vars
+            .iter()
+            .map(|var| (var.name.as_str(), var.var.as_tensor()))
     }
 
     /// Puts back values that [`Parameters::tensors`] gave, from a checkpoint.
@@ -106,7 +140,8 @@ impl Parameters {
     /// A value that is missing or has another shape.
     pub fn restore(&self, mut value: impl FnMut(&str) -> Option<Tensor>) -> Result<()> {
         for named in &self.vars {
-            let tensor = value(&named.name).ok_or_else(|| ModelError::MissingTensor(named.name.clone()))?;
+            let tensor =
+                value(&named.name).ok_or_else(|| ModelError::MissingTensor(named.name.clone()))?;
             named.var.set(&tensor.to_dtype(DType::F32)?)?;
         }
         Ok(())

@@ -16,12 +16,17 @@ const Q8_0_BYTES: usize = 34;
 pub(super) fn dequantise(bytes: &[u8], dtype: GgmlDType, count: usize) -> Result<Vec<f32>> {
     let mut out = vec![0f32; count];
     let piece_bytes = PIECE / dtype.block_size() * dtype.type_size();
-    out.par_chunks_mut(PIECE).zip(bytes.par_chunks(piece_bytes)).try_for_each(|(out, bytes)| dequantise_piece(bytes, dtype, out))?;
+    out.par_chunks_mut(PIECE)
+        .zip(bytes.par_chunks(piece_bytes))
+        .try_for_each(|(out, bytes)| dequantise_piece(bytes, dtype, out))?;
     Ok(out)
 }
 
 fn dequantise_piece(bytes: &[u8], dtype: GgmlDType, out: &mut [f32]) -> Result<()> {
-    if let CpuStorage::F32(values) = dtype.from_data(Cow::Borrowed(bytes)).dequantize(out.len())? {
+    if let CpuStorage::F32(values) = dtype
+        .from_data(Cow::Borrowed(bytes))
+        .dequantize(out.len())?
+    {
         out.copy_from_slice(&values);
     }
     Ok(())
@@ -31,19 +36,29 @@ fn dequantise_piece(bytes: &[u8], dtype: GgmlDType, out: &mut [f32]) -> Result<(
 pub(super) fn widen(bytes: &[u8], dtype: GgmlDType, count: usize) -> Result<Vec<u8>> {
     let mut out = vec![0u8; count / BLOCK * Q8_0_BYTES];
     let piece_bytes = PIECE / dtype.block_size() * dtype.type_size();
-    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES).zip(bytes.par_chunks(piece_bytes)).try_for_each(|(out, bytes)| -> Result<()> {
-        let mut values = vec![0f32; out.len() / Q8_0_BYTES * BLOCK];
-        dequantise_piece(bytes, dtype, &mut values)?;
-        out.chunks_exact_mut(Q8_0_BYTES).zip(values.chunks_exact(BLOCK)).for_each(|(out, values)| round_block(values, out));
-        Ok(())
-    })?;
+    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES)
+        .zip(bytes.par_chunks(piece_bytes))
+        .try_for_each(|(out, bytes)| -> Result<()> {
+            let mut values = vec![0f32; out.len() / Q8_0_BYTES * BLOCK];
+            dequantise_piece(bytes, dtype, &mut values)?;
+            out.chunks_exact_mut(Q8_0_BYTES)
+                .zip(values.chunks_exact(BLOCK))
+                .for_each(|(out, values)| round_block(values, out));
+            Ok(())
+        })?;
     Ok(out)
 }
 
 fn round_block(values: &[f32], out: &mut [u8]) {
-    let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    let largest = values
+        .iter()
+        .fold(0f32, |largest, value| largest.max(value.abs()));
     let scale = f16::from_f32(largest / 127.0);
-    let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+    let inverse = if scale.to_f32() > 0.0 {
+        1.0 / scale.to_f32()
+    } else {
+        0.0
+    };
     let (out_scale, out) = out.split_at_mut(2);
     out_scale.copy_from_slice(&scale.to_le_bytes());
     for (out, value) in out.iter_mut().zip(values) {

@@ -39,10 +39,17 @@ impl GgufFile {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(ModelError::read(path))?;
         let map = map(&file).map_err(ModelError::read(path))?;
-        let content = Content::read(&mut Cursor::new(&map[..])).map_err(|error| ModelError::damaged(path, error))?;
+        let content = Content::read(&mut Cursor::new(&map[..]))
+            .map_err(|error| ModelError::damaged(path, error))?;
         let settings = Settings::from_gguf(&content)?;
         let heads = [settings.num_attention_heads, settings.num_key_value_heads];
-        Ok(Self { path: path.to_owned(), map: Arc::new(map), content, architecture: settings.architecture, heads })
+        Ok(Self {
+            path: path.to_owned(),
+            map: Arc::new(map),
+            content,
+            architecture: settings.architecture,
+            heads,
+        })
     }
 
     /// The metadata and the list of tensors.
@@ -57,7 +64,13 @@ impl GgufFile {
 
     /// Name, element type and number of elements of every tensor.
     pub(crate) fn sizes(&self) -> Vec<(String, String, usize)> {
-        let size = |(name, info): (&String, &TensorInfo)| (name.clone(), format!("{:?}", info.ggml_dtype), info.shape.elem_count());
+        let size = |(name, info): (&String, &TensorInfo)| {
+            (
+                name.clone(),
+                format!("{:?}", info.ggml_dtype),
+                info.shape.elem_count(),
+            )
+        };
         self.content.tensor_infos.iter().map(size).collect()
     }
 
@@ -72,11 +85,13 @@ impl GgufFile {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        gguf_name(name, self.architecture).is_some_and(|name| self.content.tensor_infos.contains_key(&name))
+        gguf_name(name, self.architecture)
+            .is_some_and(|name| self.content.tensor_infos.contains_key(&name))
     }
 
     pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
-        let own = gguf_name(name, self.architecture).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
+        let own = gguf_name(name, self.architecture)
+            .ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
         let raw = self.raw(&own)?;
         let rows = raw.dims.first().copied().unwrap_or(0);
         let bytes = self.in_order(name, &raw, rows);
@@ -84,21 +99,46 @@ impl GgufFile {
         Ok(Tensor::from_vec(values, raw.dims, device)?)
     }
 
-    pub(super) fn matrix(&self, name: &str, shape: [usize; 2], device: &Device, for_products: bool) -> Result<Matrix> {
-        let own = gguf_name(name, self.architecture).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
+    pub(super) fn matrix(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        device: &Device,
+        for_products: bool,
+    ) -> Result<Matrix> {
+        let own = gguf_name(name, self.architecture)
+            .ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
         let raw = self.raw(&own)?;
         check_shape(name, &shape, raw.dims)?;
         let bytes = match self.in_order(name, &raw, shape[0]) {
-            Cow::Borrowed(bytes) => Bytes::Mapped { map: Arc::clone(&self.map), start: raw.start, end: raw.start + bytes.len() },
+            Cow::Borrowed(bytes) => Bytes::Mapped {
+                map: Arc::clone(&self.map),
+                start: raw.start,
+                end: raw.start + bytes.len(),
+            },
             Cow::Owned(bytes) => Bytes::Owned(Arc::new(bytes)),
         };
         Matrix::from_bytes(bytes, raw.dtype, shape, device, for_products)
     }
 
     fn raw(&self, name: &str) -> Result<Raw<'_>> {
-        let info = self.content.tensor_infos.get(name).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
-        let range = self.range(info).ok_or_else(|| ModelError::damaged(&self.path, format!("tensor `{name}` reaches past the end of the file")))?;
-        Ok(Raw { start: range.start, bytes: &self.map[range], dtype: info.ggml_dtype, dims: info.shape.dims() })
+        let info = self
+            .content
+            .tensor_infos
+            .get(name)
+            .ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
+        let range = self.range(info).ok_or_else(|| {
+            ModelError::damaged(
+                &self.path,
+                format!("tensor `{name}` reaches past the end of the file"),
+            )
+        })?;
+        Ok(Raw {
+            start: range.start,
+            bytes: &self.map[range],
+            dtype: info.ggml_dtype,
+            dims: info.shape.dims(),
+        })
     }
 
     /// Where the file holds a tensor.
@@ -109,8 +149,11 @@ impl GgufFile {
             return None;
         }
         let length = count / info.ggml_dtype.block_size() * info.ggml_dtype.type_size();
-        let start = usize::try_from(self.content.tensor_data_offset.checked_add(info.offset)?).ok()?;
-        let end = start.checked_add(length).filter(|end| *end <= self.map.len())?;
+        let start =
+            usize::try_from(self.content.tensor_data_offset.checked_add(info.offset)?).ok()?;
+        let end = start
+            .checked_add(length)
+            .filter(|end| *end <= self.map.len())?;
         Some(start..end)
     }
 
@@ -142,7 +185,10 @@ fn separate_halves(bytes: &[u8], rows: usize, head_dim: usize) -> Vec<u8> {
     out
 }
 
-#[expect(unsafe_code, reason = "mapping a file is undefined only when another process cuts it short meanwhile; models are never written in place")]
+#[expect(
+    unsafe_code,
+    reason = "mapping a file is undefined only when another process cuts it short meanwhile; models are never written in place"
+)]
 fn map(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: see the reason above; downloads are renamed into place when whole.
     unsafe { Mmap::map(file) }
@@ -161,7 +207,10 @@ pub(crate) fn gguf_name(name: &str, architecture: Architecture) -> Option<String
     }
     let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
     let (module, kind) = rest.rsplit_once('.')?;
-    Some(format!("blk.{layer}.{}.{kind}", gguf_module(module, architecture)?))
+    Some(format!(
+        "blk.{layer}.{}.{kind}",
+        gguf_module(module, architecture)?
+    ))
 }
 
 fn gguf_module(module: &str, architecture: Architecture) -> Option<&'static str> {

@@ -58,7 +58,9 @@ impl Matrix {
         match self {
             Self::Dense(weight) => Ok(x.matmul(&weight.t()?)?),
             Self::Packed(weight) if integers => Ok(Packed::products(x, &[weight])?.remove(0)),
-            Self::Quantised(weight) if integers => Ok(x.contiguous()?.apply_op1_no_bwd(weight.as_ref())?),
+            Self::Quantised(weight) if integers => {
+                Ok(x.contiguous()?.apply_op1_no_bwd(weight.as_ref())?)
+            }
             Self::Packed(_) | Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
         }
     }
@@ -69,21 +71,33 @@ impl Matrix {
             Self::Packed(packed) => Some(packed.clone()),
             _ => None,
         };
-        match matrices.iter().map(packed).collect::<Option<Vec<_>>>().filter(|_| integers) {
+        match matrices
+            .iter()
+            .map(packed)
+            .collect::<Option<Vec<_>>>()
+            .filter(|_| integers)
+        {
             Some(packed) => Packed::products(x, &packed.iter().collect::<Vec<_>>()),
-            None => matrices.iter().map(|matrix| matrix.product(x, integers)).collect(),
+            None => matrices
+                .iter()
+                .map(|matrix| matrix.product(x, integers))
+                .collect(),
         }
     }
 
     /// x · Wᵀ for training: gradients flow to x, never to W.
     pub fn frozen_product(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.contiguous()?.apply_op1(FrozenLinear { weight: self.clone() })?)
+        Ok(x.contiguous()?.apply_op1(FrozenLinear {
+            weight: self.clone(),
+        })?)
     }
 
     /// The rows of `ids` (any number) as float32: (ids, inputs).
     pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
         Ok(match self {
-            Self::Dense(weight) => weight.index_select(&Tensor::new(ids, weight.device())?, 0)?.to_dtype(DType::F32)?,
+            Self::Dense(weight) => weight
+                .index_select(&Tensor::new(ids, weight.device())?, 0)?
+                .to_dtype(DType::F32)?,
             Self::Packed(weight) => weight.embedding(ids)?,
             Self::Quantised(weight) => weight.embedding(&Tensor::new(ids, &weight.device())?)?,
         })
@@ -99,16 +113,34 @@ impl Matrix {
     }
 
     /// The matrix from a GGUF file's bytes; formats without a kernel are widened when `for_products`.
-    pub(super) fn from_bytes(bytes: Bytes, dtype: GgmlDType, shape: [usize; 2], device: &Device, for_products: bool) -> Result<Self> {
+    pub(super) fn from_bytes(
+        bytes: Bytes,
+        dtype: GgmlDType,
+        shape: [usize; 2],
+        device: &Device,
+        for_products: bool,
+    ) -> Result<Self> {
         if matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) {
             let values = dequantise::dequantise(bytes.get(), dtype, shape[0] * shape[1])?;
-            return Ok(Self::Dense(Tensor::from_vec(values, (shape[0], shape[1]), device)?));
+            return Ok(Self::Dense(Tensor::from_vec(
+                values,
+                (shape[0], shape[1]),
+                device,
+            )?));
         }
         if device.is_cpu() {
-            return Ok(Self::Packed(Packed::new(bytes, dtype, shape, for_products)?));
+            return Ok(Self::Packed(Packed::new(
+                bytes,
+                dtype,
+                shape,
+                for_products,
+            )?));
         }
         let storage = QStorage::from_data(Cow::Borrowed(bytes.get()), device, dtype)?;
-        Ok(Self::Quantised(Arc::new(QTensor::new(storage, (shape[0], shape[1]))?)))
+        Ok(Self::Quantised(Arc::new(QTensor::new(
+            storage,
+            (shape[0], shape[1]),
+        )?)))
     }
 }
 
@@ -124,19 +156,27 @@ type Plan = ((usize, usize, usize, usize), Layout, Shape);
 
 fn plan(layout: &Layout, outputs: usize, inputs: usize) -> candle_core::Result<Plan> {
     let dims = layout.shape().dims();
-    let (last, batch) = dims.split_last().ok_or_else(|| candle_core::Error::Msg("a frozen product takes no scalar".to_owned()))?;
+    let (last, batch) = dims
+        .split_last()
+        .ok_or_else(|| candle_core::Error::Msg("a frozen product takes no scalar".to_owned()))?;
     if !layout.is_contiguous() || *last != inputs {
         candle_core::bail!("a frozen product takes contiguous rows of {inputs}, not {layout:?}")
     }
     let rows = batch.iter().product();
     let mut shape = batch.to_vec();
     shape.push(outputs);
-    Ok(((1, rows, outputs, inputs), Layout::contiguous_with_offset((rows, inputs), layout.start_offset()), shape.into()))
+    Ok((
+        (1, rows, outputs, inputs),
+        Layout::contiguous_with_offset((rows, inputs), layout.start_offset()),
+        shape.into(),
+    ))
 }
 
 impl FrozenLinear {
     fn dense(&self) -> candle_core::Result<Tensor> {
-        self.weight.dense().map_err(|error| candle_core::Error::Msg(error.to_string()))
+        self.weight
+            .dense()
+            .map_err(|error| candle_core::Error::Msg(error.to_string()))
     }
 }
 
@@ -145,32 +185,52 @@ impl CustomOp1 for FrozenLinear {
         "frozen-linear"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let weight = self.dense()?.t()?;
         let (inputs, outputs) = weight.dims2()?;
         let (sizes, rows, shape) = plan(layout, outputs, inputs)?;
         let (guard, weight_layout) = weight.storage_and_layout();
-        let Storage::Cpu(weight) = &*guard else { candle_core::bail!("the frozen weight is not on the CPU") };
+        let Storage::Cpu(weight) = &*guard else {
+            candle_core::bail!("the frozen weight is not on the CPU")
+        };
         Ok((storage.matmul(weight, sizes, &rows, weight_layout)?, shape))
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &candle_core::CudaStorage, layout: &Layout) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let weight = self.dense()?.t()?;
         let (inputs, outputs) = weight.dims2()?;
         let (sizes, rows, shape) = plan(layout, outputs, inputs)?;
         let (guard, weight_layout) = weight.storage_and_layout();
-        let Storage::Cuda(weight) = &*guard else { candle_core::bail!("the frozen weight is not on the GPU") };
+        let Storage::Cuda(weight) = &*guard else {
+            candle_core::bail!("the frozen weight is not on the GPU")
+        };
         Ok((storage.matmul(weight, sizes, &rows, weight_layout)?, shape))
     }
 
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
         let weight = self.dense()?;
         let (outputs, _) = weight.dims2()?;
         let rows = gradient.elem_count() / outputs;
-        let dx = gradient.contiguous()?.reshape((rows, outputs))?.matmul(&weight)?;
+        let dx = gradient
+            .contiguous()?
+            .reshape((rows, outputs))?
+            .matmul(&weight)?;
         Ok(Some(dx.reshape(x.shape())?))
     }
 }

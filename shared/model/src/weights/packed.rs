@@ -18,7 +18,11 @@ pub struct Packed {
 
 #[derive(Clone)]
 pub(super) enum Bytes {
-    Mapped { map: Arc<Mmap>, start: usize, end: usize },
+    Mapped {
+        map: Arc<Mmap>,
+        start: usize,
+        end: usize,
+    },
     Owned(Arc<Vec<u8>>),
 }
 
@@ -33,18 +37,37 @@ impl Bytes {
 
 impl fmt::Debug for Packed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Packed({:?}, {}, {})", self.dtype, self.outputs, self.inputs)
+        write!(
+            out,
+            "Packed({:?}, {}, {})",
+            self.dtype, self.outputs, self.inputs
+        )
     }
 }
 
 impl Packed {
     /// The matrix; a format without a kernel is widened to 8 bits first when `for_products`.
-    pub(super) fn new(bytes: Bytes, dtype: GgmlDType, [outputs, inputs]: [usize; 2], for_products: bool) -> Result<Self> {
+    pub(super) fn new(
+        bytes: Bytes,
+        dtype: GgmlDType,
+        [outputs, inputs]: [usize; 2],
+        for_products: bool,
+    ) -> Result<Self> {
         if !for_products || has_kernel(dtype) {
-            return Ok(Self { bytes, dtype, outputs, inputs });
+            return Ok(Self {
+                bytes,
+                dtype,
+                outputs,
+                inputs,
+            });
         }
         let wide = dequantise::widen(bytes.get(), dtype, outputs * inputs)?;
-        Ok(Self { bytes: Bytes::Owned(Arc::new(wide)), dtype: GgmlDType::Q8_0, outputs, inputs })
+        Ok(Self {
+            bytes: Bytes::Owned(Arc::new(wide)),
+            dtype: GgmlDType::Q8_0,
+            outputs,
+            inputs,
+        })
     }
 
     pub(super) fn dims(&self) -> (usize, usize) {
@@ -60,23 +83,41 @@ impl Packed {
     }
 
     fn rows(&self) -> PackedRows<'_> {
-        PackedRows { bytes: self.bytes.get(), dtype: self.dtype, outputs: self.outputs, inputs: self.inputs }
+        PackedRows {
+            bytes: self.bytes.get(),
+            dtype: self.dtype,
+            outputs: self.outputs,
+            inputs: self.inputs,
+        }
     }
 
     /// x · Wᵀ of matrices that share x, in integers: (rows, outputs) of each.
     pub(super) fn products(x: &Tensor, matrices: &[&Self]) -> Result<Vec<Tensor>> {
         let (rows, inputs) = x.dims2()?;
-        let x = crate::kernels::with_values(&x.contiguous()?, |values| Ok(IntegerRows::new(values, inputs)))?;
+        let x = crate::kernels::with_values(&x.contiguous()?, |values| {
+            Ok(IntegerRows::new(values, inputs))
+        })?;
         let packed: Vec<PackedRows<'_>> = matrices.iter().map(|matrix| matrix.rows()).collect();
         let results = products(&x, &packed)?;
-        let tensor = |(values, matrix): (Vec<f32>, &&Self)| Ok(Tensor::from_vec(values, (rows, matrix.outputs), &Device::Cpu)?);
+        let tensor = |(values, matrix): (Vec<f32>, &&Self)| {
+            Ok(Tensor::from_vec(
+                values,
+                (rows, matrix.outputs),
+                &Device::Cpu,
+            )?)
+        };
         results.into_iter().zip(matrices).map(tensor).collect()
     }
 
     /// The whole matrix as float32.
     pub(super) fn dense(&self) -> Result<Tensor> {
-        let values = dequantise::dequantise(self.bytes.get(), self.dtype, self.outputs * self.inputs)?;
-        Ok(Tensor::from_vec(values, (self.outputs, self.inputs), &Device::Cpu)?)
+        let values =
+            dequantise::dequantise(self.bytes.get(), self.dtype, self.outputs * self.inputs)?;
+        Ok(Tensor::from_vec(
+            values,
+            (self.outputs, self.inputs),
+            &Device::Cpu,
+        )?)
     }
 
     /// Some rows of the matrix as float32: (ids, inputs).
@@ -86,9 +127,15 @@ impl Packed {
         for id in ids {
             let start = *id as usize * width;
             let row = self.bytes.get().get(start..start + width);
-            let row = row.ok_or_else(|| candle_core::Error::Msg(format!("row {id} of a table of {}", self.outputs)))?;
+            let row = row.ok_or_else(|| {
+                candle_core::Error::Msg(format!("row {id} of a table of {}", self.outputs))
+            })?;
             values.extend(dequantise::dequantise(row, self.dtype, self.inputs)?);
         }
-        Ok(Tensor::from_vec(values, (ids.len(), self.inputs), &Device::Cpu)?)
+        Ok(Tensor::from_vec(
+            values,
+            (ids.len(), self.inputs),
+            &Device::Cpu,
+        )?)
     }
 }

@@ -23,8 +23,20 @@ impl SafetensorsFolder {
         let files = weight_files(path)?;
         let mapped = map(path, &files)?;
         let names: BTreeSet<String> = mapped.tensors().into_iter().map(|(name, _)| name).collect();
-        let prefix = if names.iter().any(|name| name.starts_with("language_model.model.")) { "language_model." } else { "" };
-        Ok(Self { path: path.to_owned(), files: mapped, names, prefix })
+        let prefix = if names
+            .iter()
+            .any(|name| name.starts_with("language_model.model."))
+        {
+            "language_model."
+        } else {
+            ""
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            files: mapped,
+            names,
+            prefix,
+        })
     }
 
     /// The text of `config.json`.
@@ -57,13 +69,20 @@ impl SafetensorsFolder {
     /// Name, element type and number of elements of every tensor.
     pub(crate) fn sizes(&self) -> Vec<(String, String, usize)> {
         let size = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
-            (name, format!("{:?}", view.dtype()).to_uppercase(), view.shape().iter().product())
+            (
+                name,
+                format!("{:?}", view.dtype()).to_uppercase(),
+                view.shape().iter().product(),
+            )
         };
         self.files.tensors().into_iter().map(size).collect()
     }
 }
 
-#[expect(unsafe_code, reason = "mapping a file is undefined only when another process cuts it short meanwhile; models are never written in place")]
+#[expect(
+    unsafe_code,
+    reason = "mapping a file is undefined only when another process cuts it short meanwhile; models are never written in place"
+)]
 fn map(folder: &Path, files: &[PathBuf]) -> Result<MmapedSafetensors> {
     // SAFETY: see the reason above; downloads are renamed into place when whole.
     unsafe { MmapedSafetensors::multi(files) }.map_err(|error| ModelError::damaged(folder, error))
@@ -78,18 +97,27 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let single = folder.join("model.safetensors");
     match single.metadata() {
         Ok(_) => Ok(vec![single]),
-        Err(source) => Err(ModelError::Read { path: single, source }),
+        Err(source) => Err(ModelError::Read {
+            path: single,
+            source,
+        }),
     }
 }
 
 fn indexed_files(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(index).map_err(ModelError::read(index))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| ModelError::damaged(index, error))?;
-    let map = value.get("weight_map").and_then(Value::as_object).ok_or_else(|| ModelError::damaged(index, "no `weight_map`"))?;
+    let value: Value =
+        serde_json::from_str(&text).map_err(|error| ModelError::damaged(index, error))?;
+    let map = value
+        .get("weight_map")
+        .and_then(Value::as_object)
+        .ok_or_else(|| ModelError::damaged(index, "no `weight_map`"))?;
     let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
     let file = |name: &str| {
         let plain = Path::new(name).components().count() == 1 && !name.starts_with('.');
-        plain.then(|| folder.join(name)).ok_or_else(|| ModelError::damaged(index, format!("`{name}` is not a file name")))
+        plain
+            .then(|| folder.join(name))
+            .ok_or_else(|| ModelError::damaged(index, format!("`{name}` is not a file name")))
     };
     names.into_iter().map(file).collect()
 }
@@ -100,7 +128,8 @@ fn indexed_files(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
 /// Names the file that cannot be read or is damaged.
 pub fn read_safetensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
     let bytes = std::fs::read(path).map_err(ModelError::read(path))?;
-    candle_core::safetensors::load_buffer(&bytes, device).map_err(|error| ModelError::damaged(path, error))
+    candle_core::safetensors::load_buffer(&bytes, device)
+        .map_err(|error| ModelError::damaged(path, error))
 }
 
 /// Writes tensors, ordered by name, to `path`: first beside it, then renamed, so that a half-written file is never seen.
@@ -109,8 +138,11 @@ pub fn read_safetensors(path: &Path, device: &Device) -> Result<HashMap<String, 
 /// Names the file that cannot be written.
 pub fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some(metadata))
-        .map_err(|error| ModelError::damaged(path, error))?;
+    let bytes = safetensors::serialize(
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)),
+        Some(metadata),
+    )
+    .map_err(|error| ModelError::damaged(path, error))?;
     write_whole(path, &bytes)
 }
 
@@ -119,6 +151,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
     let partial = path.with_extension("part");
     let mut file = std::fs::File::create(&partial).map_err(ModelError::write(&partial))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(ModelError::write(&partial))?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(ModelError::write(&partial))?;
     std::fs::rename(&partial, path).map_err(ModelError::write(path))
 }

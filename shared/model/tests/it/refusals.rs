@@ -35,16 +35,61 @@ fn unsupported_settings_are_named() {
         ("mixtral", "x", json!(1), "mixtral"),
         ("gpt2", "x", json!(1), "gpt2"),
         ("llama", "hidden_act", json!("relu2"), "relu2"),
-        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "yarn"),
-        ("llama", "rope_parameters", json!({"rope_type": "longrope"}), "longrope"),
-        ("llama", "partial_rotary_factor", json!(0.5), "partial_rotary_factor"),
-        ("llama", "quantization_config", json!({"quant_method": "awq"}), "quantization_config"),
+        (
+            "llama",
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 4.0}),
+            "yarn",
+        ),
+        (
+            "llama",
+            "rope_parameters",
+            json!({"rope_type": "longrope"}),
+            "longrope",
+        ),
+        (
+            "llama",
+            "partial_rotary_factor",
+            json!(0.5),
+            "partial_rotary_factor",
+        ),
+        (
+            "llama",
+            "quantization_config",
+            json!({"quant_method": "awq"}),
+            "quantization_config",
+        ),
         ("llama", "sliding_window", json!(128), "sliding_window"),
-        ("qwen3", "layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
-        ("gemma3_text", "final_logit_softcapping", json!(30.0), "final_logit_softcapping"),
-        ("gemma3_text", "use_bidirectional_attention", json!(true), "use_bidirectional_attention"),
-        ("llama", "architectures", json!(["LlamaForSequenceClassification"]), "LlamaForSequenceClassification"),
-        ("llama", "num_key_value_heads", json!(3), "num_key_value_heads"),
+        (
+            "qwen3",
+            "layer_types",
+            json!(["full_attention", "linear_attention"]),
+            "linear_attention",
+        ),
+        (
+            "gemma3_text",
+            "final_logit_softcapping",
+            json!(30.0),
+            "final_logit_softcapping",
+        ),
+        (
+            "gemma3_text",
+            "use_bidirectional_attention",
+            json!(true),
+            "use_bidirectional_attention",
+        ),
+        (
+            "llama",
+            "architectures",
+            json!(["LlamaForSequenceClassification"]),
+            "LlamaForSequenceClassification",
+        ),
+        (
+            "llama",
+            "num_key_value_heads",
+            json!(3),
+            "num_key_value_heads",
+        ),
         ("llama", "hidden_size", json!("large"), "hidden_size"),
         ("qwen2", "num_hidden_layers", json!(0), "num_hidden_layers"),
     ] {
@@ -57,7 +102,9 @@ fn unsupported_settings_are_named() {
 fn llama3_scaling_keeps_short_wavelengths_and_stretches_long_ones() {
     let scaling = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192});
     let settings = with("llama", "rope_scaling", scaling).expect("llama3");
-    assert!(matches!(settings.ropes[0].scaling, lore_model::RopeScaling::Llama3 { factor, .. } if factor == 8.0));
+    assert!(
+        matches!(settings.ropes[0].scaling, lore_model::RopeScaling::Llama3 { factor, .. } if factor == 8.0)
+    );
 }
 
 #[test]
@@ -89,10 +136,20 @@ fn adapters_that_ask_for_more_than_lora_are_refused_by_the_key() {
 #[test]
 fn an_adapter_of_another_base_is_refused_with_both_names() {
     let folders = parity();
-    let (Some(small), Some(other)) = (folders.iter().find(|f| f.ends_with("llama-tied")), folders.iter().find(|f| f.ends_with("qwen3"))) else { return };
+    let (Some(small), Some(other)) = (
+        folders.iter().find(|f| f.ends_with("llama-tied")),
+        folders.iter().find(|f| f.ends_with("qwen3")),
+    ) else {
+        return;
+    };
     let decoder = decoder(small);
-    let error = Adapter::load(&other.join("adapter"), &decoder, "other-7", "llama-tied").expect_err("another base").to_string();
-    assert!(error.contains("other-7") && error.contains("llama-tied"), "{error}");
+    let error = Adapter::load(&other.join("adapter"), &decoder, "other-7", "llama-tied")
+        .expect_err("another base")
+        .to_string();
+    assert!(
+        error.contains("other-7") && error.contains("llama-tied"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -104,15 +161,29 @@ fn a_damaged_file_is_named() {
         let error = Source::open(&path).err().expect("damaged").to_string();
         assert!(error.contains("model.gguf"), "{error}");
     }
-    let error = Source::open(&folder.path().join("missing")).err().expect("missing").to_string();
+    let error = Source::open(&folder.path().join("missing"))
+        .err()
+        .expect("missing")
+        .to_string();
     assert!(error.contains("missing"), "{error}");
 }
 
 #[test]
 fn inspecting_tells_what_is_in_a_checkpoint() {
-    let Some(folder) = parity().into_iter().find(|folder| folder.ends_with("qwen3")) else { return };
+    let Some(folder) = parity()
+        .into_iter()
+        .find(|folder| folder.ends_with("qwen3"))
+    else {
+        return;
+    };
     let found = inspect(&folder).expect("the folder is read");
-    assert_eq!((found.format, found.settings.layers.len()), ("safetensors", 3));
-    assert_eq!(found.classes["model.layers.self_attn.q_proj.weight"]["F32"], 3 * 128 * 64);
+    assert_eq!(
+        (found.format, found.settings.layers.len()),
+        ("safetensors", 3)
+    );
+    assert_eq!(
+        found.classes["model.layers.self_attn.q_proj.weight"]["F32"],
+        3 * 128 * 64
+    );
     assert!(found.tokenizer.is_none() && found.tokenizer_problem.is_some());
 }

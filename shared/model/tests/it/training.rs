@@ -2,55 +2,110 @@
 
 use crate::folders::{decoder, distance, ids, parity, tensors};
 use candle_core::{Device, Tensor};
-use lore_model::train::{AdamW, AdamWSettings, Example, Gradients, InitB, Parameters, TrainSettings, evaluate, gradients, targets, train_logits};
+use lore_model::train::{
+    AdamW, AdamWSettings, Example, Gradients, InitB, Parameters, TrainSettings, evaluate,
+    gradients, targets, train_logits,
+};
 use lore_model::{Adapter, Decoder, LoraConfig, Source};
 use serde_json::Value;
 use std::path::Path;
 
-const PLAIN: TrainSettings = TrainSettings { dropout: 0.0, seed: 0, checkpointing: false };
+const PLAIN: TrainSettings = TrainSettings {
+    dropout: 0.0,
+    seed: 0,
+    checkpointing: false,
+};
 
 fn name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The batches of `training.safetensors`: padding is cut off, since each example stands alone here.
 fn batches(folder: &Path) -> Vec<Vec<Example>> {
     let all = tensors(&folder.join("training.safetensors"));
-    let part = |name: &str, step: usize| -> Vec<Vec<i64>> { all[name].get(step).expect("a step").to_vec2().expect("rows") };
+    let part = |name: &str, step: usize| -> Vec<Vec<i64>> {
+        all[name]
+            .get(step)
+            .expect("a step")
+            .to_vec2()
+            .expect("rows")
+    };
     let steps = all["input_ids"].dim(0).expect("steps");
     let example = |((ids, labels), mask): ((Vec<i64>, Vec<i64>), Vec<i64>)| {
         let length = usize::try_from(mask.iter().sum::<i64>()).expect("a length");
-        let tokens = ids.into_iter().take(length).map(|id| u32::try_from(id).expect("an id")).collect();
+        let tokens = ids
+            .into_iter()
+            .take(length)
+            .map(|id| u32::try_from(id).expect("an id"))
+            .collect();
         Example::new(tokens, labels.into_iter().take(length).collect()).expect("an example")
     };
     (0..steps)
-        .map(|step| part("input_ids", step).into_iter().zip(part("labels", step)).zip(part("attention_mask", step)).map(example).collect())
+        .map(|step| {
+            part("input_ids", step)
+                .into_iter()
+                .zip(part("labels", step))
+                .zip(part("attention_mask", step))
+                .map(example)
+                .collect()
+        })
         .collect()
 }
 
-fn whole(decoder: &Decoder, parameters: &Parameters, batch: &[Example], settings: TrainSettings) -> (f64, Gradients) {
+fn whole(
+    decoder: &Decoder,
+    parameters: &Parameters,
+    batch: &[Example],
+    settings: TrainSettings,
+) -> (f64, Gradients) {
     gradients(decoder, parameters, batch, targets(batch), settings).expect("gradients")
 }
 
 /// A folder's first batch with fresh values for every linear layer.
 fn first(folder: &Path, init_b: InitB) -> (Decoder, Parameters, Vec<Example>) {
     let decoder = decoder(folder);
-    let parameters = Parameters::new(&decoder, LoraConfig { r: 4, lora_alpha: 8.0, ..LoraConfig::default() }, init_b, 3).expect("parameters");
+    let parameters = Parameters::new(
+        &decoder,
+        LoraConfig {
+            r: 4,
+            lora_alpha: 8.0,
+            ..LoraConfig::default()
+        },
+        init_b,
+        3,
+    )
+    .expect("parameters");
     (decoder, parameters, batches(folder).remove(0))
 }
 
 fn all(gradients: &Gradients, parameters: &Parameters) -> Vec<Tensor> {
-    gradients.all(parameters).expect("every gradient").into_iter().cloned().collect()
+    gradients
+        .all(parameters)
+        .expect("every gradient")
+        .into_iter()
+        .cloned()
+        .collect()
 }
 
 fn furthest(a: &[Tensor], b: &[Tensor]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| distance(a, b)).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| distance(a, b))
+        .fold(0.0, f32::max)
 }
 
 /// Frobenius distance, relative.
 fn relative(a: &Tensor, b: &Tensor) -> f32 {
-    let norm = |x: &Tensor| x.sqr().and_then(|x| x.sum_all()?.sqrt()?.to_scalar::<f32>()).expect("a norm");
+    let norm = |x: &Tensor| {
+        x.sqr()
+            .and_then(|x| x.sum_all()?.sqrt()?.to_scalar::<f32>())
+            .expect("a norm")
+    };
     norm(&(a - b).expect("one shape")) / norm(b)
 }
 
@@ -62,33 +117,64 @@ fn training_follows_peft_step_by_step() {
         let number = |name: &str| expected[name].as_f64().expect("a number");
         let listed = |name: &str, step: usize| expected[name][step].as_f64().expect("a number");
         let decoder = decoder(&folder);
-        let start = Adapter::load(&folder.join("adapter-before"), &decoder, "before", "base").expect("the adapter loads");
+        let start = Adapter::load(&folder.join("adapter-before"), &decoder, "before", "base")
+            .expect("the adapter loads");
         let parameters = Parameters::from_adapter(&decoder, &start).expect("parameters");
-        let settings = AdamWSettings { betas: (listed("betas", 0), listed("betas", 1)), eps: number("eps"), weight_decay: number("weight_decay") };
+        let settings = AdamWSettings {
+            betas: (listed("betas", 0), listed("betas", 1)),
+            eps: number("eps"),
+            weight_decay: number("weight_decay"),
+        };
         let mut optimiser = AdamW::new(&parameters, settings);
         for (step, batch) in batches(&folder).iter().enumerate() {
             let (loss, mut gradients) = whole(&decoder, &parameters, batch, PLAIN);
-            let norm = gradients.clip(&parameters, number("clip_grad_norm")).expect("a norm");
-            let (loss_off, norm_off) = ((loss - listed("losses", step)).abs(), (norm / listed("grad_norms", step) - 1.0).abs());
-            assert!(loss_off < 1e-4, "{} step {step}: loss {loss} is off by {loss_off}", name(&folder));
-            assert!(norm_off < 1e-3, "{} step {step}: norm {norm} is off by {norm_off}", name(&folder));
-            optimiser.step(&parameters, &gradients, number("lr")).expect("a step");
+            let norm = gradients
+                .clip(&parameters, number("clip_grad_norm"))
+                .expect("a norm");
+            let (loss_off, norm_off) = (
+                (loss - listed("losses", step)).abs(),
+                (norm / listed("grad_norms", step) - 1.0).abs(),
+            );
+            assert!(
+                loss_off < 1e-4,
+                "{} step {step}: loss {loss} is off by {loss_off}",
+                name(&folder)
+            );
+            assert!(
+                norm_off < 1e-3,
+                "{} step {step}: norm {norm} is off by {norm_off}",
+                name(&folder)
+            );
+            optimiser
+                .step(&parameters, &gradients, number("lr"))
+                .expect("a step");
         }
         trained_as_expected(&folder, &decoder, &parameters);
     }
 }
 
 fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters) {
-    let after = Adapter::load(&folder.join("adapter-after"), decoder, "after", "base").expect("the adapter loads");
+    let after = Adapter::load(&folder.join("adapter-after"), decoder, "after", "base")
+        .expect("the adapter loads");
     let own = parameters.snapshot().expect("a copy");
     for ((_, own), (_, after)) in own.pairs().zip(after.pairs()) {
         let off = relative(&own.a, &after.a).max(relative(&own.b, &after.b));
-        assert!(off < 1e-3, "{}: the trained adapter is off by {off}", name(folder));
+        assert!(
+            off < 1e-3,
+            "{}: the trained adapter is off by {off}",
+            name(folder)
+        );
     }
     let reference = tensors(&folder.join("reference.safetensors"));
-    let logits = decoder.all_logits(&ids(&reference["input_ids"]), Some(&own)).expect("logits");
+    let logits = decoder
+        .all_logits(&ids(&reference["input_ids"]), Some(&own))
+        .expect("logits");
     let worst = distance(&logits, &reference["logits_after_training"]);
-    assert!(worst < 1e-3, "{}: logits after training are off by {worst}", name(folder));
+    assert!(
+        worst < 1e-3,
+        "{}: logits after training are off by {worst}",
+        name(folder)
+    );
 }
 
 #[test]
@@ -97,9 +183,22 @@ fn training_and_serving_compute_the_same_logits() {
         let (decoder, parameters, batch) = first(&folder, InitB::Random);
         let adapter = parameters.snapshot().expect("a copy");
         let trained = train_logits(&decoder, Some(&adapter), &batch).expect("logits");
-        let served: Vec<Tensor> = batch.iter().map(|example| decoder.all_logits(std::slice::from_ref(&example.tokens), Some(&adapter)).expect("logits").squeeze(0).expect("a row")).collect();
+        let served: Vec<Tensor> = batch
+            .iter()
+            .map(|example| {
+                decoder
+                    .all_logits(std::slice::from_ref(&example.tokens), Some(&adapter))
+                    .expect("logits")
+                    .squeeze(0)
+                    .expect("a row")
+            })
+            .collect();
         let worst = distance(&trained, &Tensor::cat(&served, 0).expect("rows"));
-        assert!(worst < 1e-4, "{}: the paths differ by {worst}", name(&folder));
+        assert!(
+            worst < 1e-4,
+            "{}: the paths differ by {worst}",
+            name(&folder)
+        );
     }
 }
 
@@ -108,11 +207,20 @@ fn every_adapter_variable_gets_a_gradient_and_learns() {
     for folder in parity() {
         let (decoder, parameters, batch) = first(&folder, InitB::Random);
         let (_, gradients) = whole(&decoder, &parameters, &batch, PLAIN);
-        for ((name, _), gradient) in parameters.tensors().zip(gradients.all(&parameters).expect("every gradient")) {
-            let largest = gradient.abs().and_then(|g| g.max_all()?.to_scalar::<f32>()).expect("a number");
+        for ((name, _), gradient) in parameters
+            .tensors()
+            .zip(gradients.all(&parameters).expect("every gradient"))
+        {
+            let largest = gradient
+                .abs()
+                .and_then(|g| g.max_all()?.to_scalar::<f32>())
+                .expect("a number");
             assert!(largest > 0.0, "the gradient of {name} is zero");
         }
-        assert_eq!(parameters.tensors().count(), 2 * 7 * decoder.settings().layers.len());
+        assert_eq!(
+            parameters.tensors().count(),
+            2 * 7 * decoder.settings().layers.len()
+        );
     }
 }
 
@@ -120,12 +228,25 @@ fn every_adapter_variable_gets_a_gradient_and_learns() {
 fn frozen_weights_are_bit_identical_after_training() {
     for folder in parity() {
         let (decoder, parameters, batch) = first(&folder, InitB::Random);
-        let weights = |decoder: &Decoder| -> Vec<Vec<f32>> { decoder.linears().map(|linear| linear.weight.dense().and_then(|w| Ok(w.flatten_all()?.to_vec1()?)).expect("weights")).collect() };
+        let weights = |decoder: &Decoder| -> Vec<Vec<f32>> {
+            decoder
+                .linears()
+                .map(|linear| {
+                    linear
+                        .weight
+                        .dense()
+                        .and_then(|w| Ok(w.flatten_all()?.to_vec1()?))
+                        .expect("weights")
+                })
+                .collect()
+        };
         let before = weights(&decoder);
         let mut optimiser = AdamW::new(&parameters, AdamWSettings::default());
         for _ in 0..3 {
             let (_, gradients) = whole(&decoder, &parameters, &batch, PLAIN);
-            optimiser.step(&parameters, &gradients, 1e-2).expect("a step");
+            optimiser
+                .step(&parameters, &gradients, 1e-2)
+                .expect("a step");
         }
         assert!(before == weights(&decoder));
     }
@@ -137,9 +258,20 @@ fn a_fresh_adapter_changes_nothing() {
         let (decoder, parameters, batch) = first(&folder, InitB::Zero);
         let rows = [batch[0].tokens.clone()];
         let plain = decoder.all_logits(&rows, None).expect("logits");
-        assert_eq!(distance(&plain, &decoder.all_logits(&rows, Some(parameters.adapter())).expect("logits")), 0.0);
+        assert_eq!(
+            distance(
+                &plain,
+                &decoder
+                    .all_logits(&rows, Some(parameters.adapter()))
+                    .expect("logits")
+            ),
+            0.0
+        );
         let merged = decoder.merged(parameters.adapter()).expect("merging");
-        assert_eq!(distance(&plain, &merged.all_logits(&rows, None).expect("logits")), 0.0);
+        assert_eq!(
+            distance(&plain, &merged.all_logits(&rows, None).expect("logits")),
+            0.0
+        );
     }
 }
 
@@ -151,7 +283,8 @@ fn unequal_micro_batches_add_up_to_one_batch() {
         let mut sum = Gradients::none(&parameters);
         let mut losses = 0.0;
         for part in [&batch[..1], &batch[1..]] {
-            let (loss, gradients) = gradients(&decoder, &parameters, part, targets(&batch), PLAIN).expect("gradients");
+            let (loss, gradients) =
+                gradients(&decoder, &parameters, part, targets(&batch), PLAIN).expect("gradients");
             losses += loss;
             sum.add(gradients).expect("a sum");
         }
@@ -165,9 +298,21 @@ fn unequal_micro_batches_add_up_to_one_batch() {
 fn checkpointing_changes_no_gradient_even_with_dropout() {
     for folder in parity() {
         let (decoder, parameters, batch) = first(&folder, InitB::Random);
-        let dropout = TrainSettings { dropout: 0.1, seed: 5, checkpointing: false };
+        let dropout = TrainSettings {
+            dropout: 0.1,
+            seed: 5,
+            checkpointing: false,
+        };
         let (loss, plain) = whole(&decoder, &parameters, &batch, dropout);
-        let (again, saved) = whole(&decoder, &parameters, &batch, TrainSettings { checkpointing: true, ..dropout });
+        let (again, saved) = whole(
+            &decoder,
+            &parameters,
+            &batch,
+            TrainSettings {
+                checkpointing: true,
+                ..dropout
+            },
+        );
         assert_eq!(loss, again);
         assert!(furthest(&all(&plain, &parameters), &all(&saved, &parameters)) < 1e-6);
         assert!(loss != whole(&decoder, &parameters, &batch, PLAIN).0);
@@ -182,16 +327,37 @@ fn two_runs_with_one_seed_are_bitwise_equal_and_a_checkpoint_continues_one() {
             let mut optimiser = AdamW::new(&parameters, AdamWSettings::default());
             for step in 0..4 {
                 if restart && step == 2 {
-                    let (values, moments, steps) = (parameters.snapshot().expect("a copy"), optimiser.state(&parameters), optimiser.steps());
+                    let (values, moments, steps) = (
+                        parameters.snapshot().expect("a copy"),
+                        optimiser.state(&parameters),
+                        optimiser.steps(),
+                    );
                     parameters = Parameters::from_adapter(&decoder, &values).expect("parameters");
                     optimiser = AdamW::new(&parameters, AdamWSettings::default());
-                    optimiser.restore(&parameters, steps, |name| moments.get(name).cloned()).expect("the state");
+                    optimiser
+                        .restore(&parameters, steps, |name| moments.get(name).cloned())
+                        .expect("the state");
                 }
-                let settings = TrainSettings { dropout: 0.1, seed: step, checkpointing: false };
+                let settings = TrainSettings {
+                    dropout: 0.1,
+                    seed: step,
+                    checkpointing: false,
+                };
                 let (_, gradients) = whole(&decoder, &parameters, &batch, settings);
-                optimiser.step(&parameters, &gradients, 1e-3).expect("a step");
+                optimiser
+                    .step(&parameters, &gradients, 1e-3)
+                    .expect("a step");
             }
-            parameters.tensors().flat_map(|(_, tensor)| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values")).map(f32::to_bits).collect::<Vec<_>>()
+            parameters
+                .tensors()
+                .flat_map(|(_, tensor)| {
+                    tensor
+                        .flatten_all()
+                        .and_then(|t| t.to_vec1::<f32>())
+                        .expect("values")
+                })
+                .map(f32::to_bits)
+                .collect::<Vec<_>>()
         };
         let once = run(false);
         assert!(once == run(false));
@@ -210,26 +376,49 @@ fn a_saved_adapter_loads_to_the_same_bits() {
         assert_eq!(saved.parameters(), loaded.parameters());
         for ((slot, saved), (other, loaded)) in saved.pairs().zip(loaded.pairs()) {
             assert_eq!((slot, saved.scaling), (other, loaded.scaling));
-            assert_eq!(distance(&saved.a, &loaded.a).max(distance(&saved.b, &loaded.b)), 0.0);
+            assert_eq!(
+                distance(&saved.a, &loaded.a).max(distance(&saved.b, &loaded.b)),
+                0.0
+            );
         }
     }
 }
 
 #[test]
 fn an_adapter_learns_on_a_quantised_base() {
-    let Some(path) = crate::folders::gguf("smollm2-135m-instruct") else { return };
+    let Some(path) = crate::folders::gguf("smollm2-135m-instruct") else {
+        return;
+    };
     let source = Source::open(&path).expect("the file opens");
     let decoder = Decoder::load(&source, Some(64), 0, &Device::Cpu).expect("the model loads");
     assert!(decoder.linears().all(|linear| linear.weight.is_quantised()));
-    let parameters = Parameters::new(&decoder, LoraConfig { r: 4, ..LoraConfig::default() }, InitB::Zero, 1).expect("parameters");
+    let parameters = Parameters::new(
+        &decoder,
+        LoraConfig {
+            r: 4,
+            ..LoraConfig::default()
+        },
+        InitB::Zero,
+        1,
+    )
+    .expect("parameters");
     let tokens: Vec<u32> = (100..112).collect();
-    let example = [Example::new(tokens.clone(), tokens.iter().map(|token| i64::from(*token)).collect()).expect("an example")];
+    let example = [Example::new(
+        tokens.clone(),
+        tokens.iter().map(|token| i64::from(*token)).collect(),
+    )
+    .expect("an example")];
     let mut optimiser = AdamW::new(&parameters, AdamWSettings::default());
     let (before, count) = evaluate(&decoder, Some(parameters.adapter()), &example).expect("a loss");
     for _ in 0..3 {
         let (_, gradients) = whole(&decoder, &parameters, &example, PLAIN);
-        optimiser.step(&parameters, &gradients, 1e-3).expect("a step");
+        optimiser
+            .step(&parameters, &gradients, 1e-3)
+            .expect("a step");
     }
     let (after, _) = evaluate(&decoder, Some(parameters.adapter()), &example).expect("a loss");
-    assert!(after < before - 0.1 * count as f64, "the loss went from {before} to {after}");
+    assert!(
+        after < before - 0.1 * count as f64,
+        "the loss went from {before} to {after}"
+    );
 }
