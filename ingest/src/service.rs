@@ -131,8 +131,10 @@ impl IngestService {
             );
         }
         self.workers.shutdown().await;
-        self.indexer.abort();
-        let _ = (&mut self.indexer).await;
+        if !self.indexer.is_finished() {
+            self.indexer.abort();
+            let _ = (&mut self.indexer).await;
+        }
         match self.state.catalog.hand_back(&self.state.lease).await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "jobs were handed back to the queue"),

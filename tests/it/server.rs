@@ -17,16 +17,30 @@ pub struct Server {
     /// `http://127.0.0.1:PORT`.
     pub url: String,
     http: reqwest::Client,
+    log: PathBuf,
 }
 
 impl Server {
     /// Starts `lore serve ARGS` on `data_dir` and waits until it listens.
     pub fn start(data_dir: &Path, args: &[&str], envs: &[(&str, &str)]) -> Result<Self> {
-        let log = std::fs::File::options().create(true).append(true).open(data_dir.join("server.log"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(data_dir.join("server.log"))?;
         let mut command = Command::new(lore()?);
-        command.arg("serve").args(args).env("LORE_DATA_DIR", data_dir).env("LORE_LISTEN", "127.0.0.1:0");
-        command.env("LORE_MODELS_GENERATOR", "smollm2-135m-instruct").env("LORE_MODELS_EMBEDDER", "all-minilm-l6-v2");
-        command.envs(envs.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+            .arg("serve")
+            .args(args)
+            .env("LORE_DATA_DIR", data_dir)
+            .env("LORE_LISTEN", "127.0.0.1:0");
+        command
+            .env("LORE_MODELS_GENERATOR", "smollm2-135m-instruct")
+            .env("LORE_MODELS_EMBEDDER", "all-minilm-l6-v2");
+        command
+            .envs(envs.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut child = command.spawn().context("cannot start the lore binary")?;
         let stdout = child.stdout.take().context("the child has no stdout")?;
         let (send, receive) = mpsc::channel();
@@ -42,17 +56,30 @@ impl Server {
             let log = std::fs::read_to_string(data_dir.join("server.log")).unwrap_or_default();
             bail!("the server never said where it listens; its log:\n{log}");
         };
-        Ok(Self { child, url, http: client(envs)? })
+        Ok(Self {
+            child,
+            url,
+            http: client(envs)?,
+            log: data_dir.join("server.log"),
+        })
     }
 
     /// Waits until `/readyz` answers 200.
-    pub async fn ready(&self) -> Result<()> {
+    pub async fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "the server ended with {status}; its log:\n{}",
+                    std::fs::read_to_string(&self.log)?
+                );
+            }
             let answer = self.http.get(format!("{}/readyz", self.url)).send().await;
             match answer {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
-                Ok(answer) if Instant::now() > deadline => bail!("not ready: {}", answer.text().await?),
+                Ok(answer) if Instant::now() > deadline => {
+                    bail!("not ready: {}", answer.text().await?)
+                }
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -66,29 +93,59 @@ impl Server {
 
     /// `GET path` as text, which has to succeed.
     pub async fn text(&self, path: &str) -> Result<String> {
-        Ok(self.http.get(format!("{}{path}", self.url)).send().await?.error_for_status()?.text().await?)
+        Ok(self
+            .http
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?)
     }
 
     /// `POST path`, which has to succeed.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        checked(self.http.post(format!("{}{path}", self.url)).json(body).send().await?).await
+        checked(
+            self.http
+                .post(format!("{}{path}", self.url))
+                .json(body)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     /// `DELETE path`, which has to succeed.
     pub async fn delete(&self, path: &str) -> Result<Value> {
-        checked(self.http.delete(format!("{}{path}", self.url)).send().await?).await
+        checked(
+            self.http
+                .delete(format!("{}{path}", self.url))
+                .send()
+                .await?,
+        )
+        .await
     }
 
     /// Uploads files in one multipart request and returns what the server says of each.
     pub async fn upload(&self, collection: &str, files: &[PathBuf]) -> Result<Vec<Value>> {
         let mut form = reqwest::multipart::Form::new();
         for path in files {
-            let name = path.file_name().and_then(|name| name.to_str()).context("a file without a name")?.to_owned();
-            form = form.part("file", reqwest::multipart::Part::bytes(std::fs::read(path)?).file_name(name));
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .context("a file without a name")?
+                .to_owned();
+            form = form.part(
+                "file",
+                reqwest::multipart::Part::bytes(std::fs::read(path)?).file_name(name),
+            );
         }
         let url = format!("{}/v1/collections/{collection}/documents", self.url);
         let answer = checked(self.http.post(url).multipart(form).send().await?).await?;
-        Ok(answer["data"].as_array().context("no `data` in the answer to an upload")?.clone())
+        Ok(answer["data"]
+            .as_array()
+            .context("no `data` in the answer to an upload")?
+            .clone())
     }
 
     /// Waits until a job is over and returns it.
@@ -96,7 +153,9 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(180);
         loop {
             let job = self.get(&format!("/v1/jobs/{id}")).await?;
-            if ["succeeded", "failed", "cancelled"].contains(&job["status"].as_str().unwrap_or_default()) {
+            if ["succeeded", "failed", "cancelled"]
+                .contains(&job["status"].as_str().unwrap_or_default())
+            {
                 return Ok(job);
             }
             if Instant::now() > deadline {
@@ -109,7 +168,9 @@ impl Server {
     /// Uploads files and waits until all of them can be found.
     pub async fn ingest(&self, collection: &str, files: &[PathBuf]) -> Result<()> {
         for accepted in self.upload(collection, files).await? {
-            let job = self.job(accepted["job_id"].as_str().context("no job id")?).await?;
+            let job = self
+                .job(accepted["job_id"].as_str().context("no job id")?)
+                .await?;
             if job["status"] != json!("succeeded") {
                 bail!("{} was not ingested: {job}", accepted["name"]);
             }
@@ -136,9 +197,14 @@ impl Drop for Server {
 fn client(envs: &[(&str, &str)]) -> Result<reqwest::Client> {
     let mut headers = reqwest::header::HeaderMap::new();
     if let Some((_, key)) = envs.iter().find(|(name, _)| *name == "LORE_API_KEY") {
-        headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {key}").parse()?);
+        headers.insert(
+            reqwest::header::AUTHORIZATION,
+            format!("Bearer {key}").parse()?,
+        );
     }
-    Ok(reqwest::Client::builder().default_headers(headers).build()?)
+    Ok(reqwest::Client::builder()
+        .default_headers(headers)
+        .build()?)
 }
 
 async fn checked(answer: reqwest::Response) -> Result<Value> {
@@ -147,12 +213,19 @@ async fn checked(answer: reqwest::Response) -> Result<Value> {
     if !status.is_success() {
         bail!("{url} answered {status}: {body}");
     }
-    serde_json::from_str(&body).with_context(|| format!("{url} answered something that is not JSON: {body}"))
+    serde_json::from_str(&body)
+        .with_context(|| format!("{url} answered something that is not JSON: {body}"))
 }
 
 /// The `lore` binary that this build made.
 pub fn lore() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let built = test.ancestors().nth(2).map(|folder| folder.join("lore")).filter(|path| path.exists());
-    built.ok_or_else(|| anyhow!("the lore binary is not built; run `cargo build` or `tests/run` first"))
+    let built = test
+        .ancestors()
+        .nth(2)
+        .map(|folder| folder.join("lore"))
+        .filter(|path| path.exists());
+    built.ok_or_else(|| {
+        anyhow!("the lore binary is not built; run `cargo build` or `tests/run` first")
+    })
 }

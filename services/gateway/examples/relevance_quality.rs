@@ -7,7 +7,9 @@
 use anyhow::{Context, Result};
 use lore_embed::{EmbedFiles, EmbedPool, EmbedSettings};
 use lore_index::{IndexedChunk, LexicalReader, LexicalWriter, TantivyReader, TantivyWriter};
-use lore_retrieval::{BACKGROUND, DenseEvidence, FusionSettings, Relevance, reciprocal_rank_fusion};
+use lore_retrieval::{
+    BACKGROUND, DenseEvidence, FusionSettings, Relevance, reciprocal_rank_fusion,
+};
 use lore_types::{Chunk, ChunkId, DocumentId, Metadata, Passage, Span, VersionId};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,35 +20,64 @@ const SHOWN: usize = 5;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let root = std::env::args().nth(1).unwrap_or_else(|| "/work/shared/data".to_owned());
+    let root = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "/work/shared/data".to_owned());
     let root = Path::new(&root);
     let embedder = embedder().await?;
     let english = Set::read(&root.join("qa/squad2_dev"), 12, 900)?;
     let chinese = Set::read(&root.join("retrieval/cmrc2018"), 150, 350)?;
     let across = Set::read_queries(&root.join("retrieval/xquad_zh2en"), 20, 900)?;
     let mut all = Vec::new();
-    for (name, set, foreign) in [("English", &english, &chinese), ("Chinese", &chinese, &english), ("Chinese to English", &across, &chinese)] {
+    for (name, set, foreign) in [
+        ("English", &english, &chinese),
+        ("Chinese", &chinese, &english),
+        ("Chinese to English", &across, &chinese),
+    ] {
         let collection = Collection::make(set, &embedder).await?;
         let inside = collection.judge(&set.inside, &embedder).await?;
         let mut outside = collection.judge(&set.outside, &embedder).await?;
         if name == "Chinese to English" {
-            outside.extend(collection.judge(&foreign.inside[..60.min(foreign.inside.len())], &embedder).await?);
+            outside.extend(
+                collection
+                    .judge(&foreign.inside[..60.min(foreign.inside.len())], &embedder)
+                    .await?,
+            );
         }
         report(name, &inside, &outside);
         all.extend(inside.into_iter().map(|relevance| (relevance, true)));
         all.extend(outside.into_iter().map(|relevance| (relevance, false)));
     }
     for across in [false, true] {
-        let some: Vec<&(Relevance, bool)> = all.iter().filter(|(relevance, _)| relevance.across_languages == across).collect();
-        println!("fitted, across languages {across} ({} questions): bias, coverage, names missing, z = {:.2?}", some.len(), fit(&some));
+        let some: Vec<&(Relevance, bool)> = all
+            .iter()
+            .filter(|(relevance, _)| relevance.across_languages == across)
+            .collect();
+        println!(
+            "fitted, across languages {across} ({} questions): bias, coverage, names missing, z = {:.2?}",
+            some.len(),
+            fit(&some)
+        );
     }
     Ok(())
 }
 
 fn report(name: &str, inside: &[Relevance], outside: &[Relevance]) {
-    let share = |some: &[Relevance]| some.iter().filter(|one| one.is_relevant()).count() as f64 / some.len().max(1) as f64;
-    let mean = |some: &[Relevance], of: &dyn Fn(&Relevance) -> f32| some.iter().map(of).sum::<f32>() / some.len().max(1) as f32;
-    let wins: usize = inside.iter().map(|one| outside.iter().filter(|other| one.probability > other.probability).count()).sum();
+    let share = |some: &[Relevance]| {
+        some.iter().filter(|one| one.is_relevant()).count() as f64 / some.len().max(1) as f64
+    };
+    let mean = |some: &[Relevance], of: &dyn Fn(&Relevance) -> f32| {
+        some.iter().map(of).sum::<f32>() / some.len().max(1) as f32
+    };
+    let wins: usize = inside
+        .iter()
+        .map(|one| {
+            outside
+                .iter()
+                .filter(|other| one.probability > other.probability)
+                .count()
+        })
+        .sum();
     println!(
         "{name}: {} inside, {} outside; AUC {:.3}; answered {:.3} of those inside, {:.3} of those outside",
         inside.len(),
@@ -68,13 +99,27 @@ fn report(name: &str, inside: &[Relevance], outside: &[Relevance]) {
 /// Logistic regression by plain gradient descent, with a little weight decay.
 fn fit(some: &[&(Relevance, bool)]) -> [f64; 4] {
     let mut weights = [0.0; 4];
-    let count = |wanted: bool| some.iter().filter(|(_, inside)| *inside == wanted).count().max(1) as f64;
+    let count = |wanted: bool| {
+        some.iter()
+            .filter(|(_, inside)| *inside == wanted)
+            .count()
+            .max(1) as f64
+    };
     let balance = [count(false), count(true)];
     for _ in 0..20_000 {
         let mut slope = [0.0; 4];
         for (relevance, inside) in some {
-            let features = [1.0, f64::from(relevance.coverage), f64::from(relevance.names_missing), f64::from(relevance.z_score.unwrap_or_default())];
-            let logit: f64 = weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum();
+            let features = [
+                1.0,
+                f64::from(relevance.coverage),
+                f64::from(relevance.names_missing),
+                f64::from(relevance.z_score.unwrap_or_default()),
+            ];
+            let logit: f64 = weights
+                .iter()
+                .zip(features)
+                .map(|(weight, feature)| weight * feature)
+                .sum();
             let error = 1.0 / (1.0 + (-logit).exp()) - f64::from(u8::from(*inside));
             for (slope, feature) in slope.iter_mut().zip(features) {
                 *slope += error * feature / balance[usize::from(*inside)];
@@ -105,30 +150,69 @@ impl Set {
             }
         }
         let kept: HashSet<&str> = titles.into_iter().take(articles).collect();
-        let inside_ids: HashSet<&str> = corpus.iter().filter(|one| kept.contains(text(&one["title"]))).map(|one| text(&one["_id"])).step_by(2).collect();
-        let kept_ids: HashSet<&str> = corpus.iter().filter(|one| kept.contains(text(&one["title"]))).map(|one| text(&one["_id"])).collect();
+        let inside_ids: HashSet<&str> = corpus
+            .iter()
+            .filter(|one| kept.contains(text(&one["title"])))
+            .map(|one| text(&one["_id"]))
+            .step_by(2)
+            .collect();
+        let kept_ids: HashSet<&str> = corpus
+            .iter()
+            .filter(|one| kept.contains(text(&one["title"])))
+            .map(|one| text(&one["_id"]))
+            .collect();
         let mut questions: BTreeMap<&str, String> = BTreeMap::new();
         let qa = jsonl(&folder.join("qa.jsonl"))?;
         for item in qa.iter().filter(|item| item["unanswerable"] == false) {
-            questions.entry(text(&item["doc_ids"][0])).or_insert_with(|| text(&item["question"]).to_owned());
+            questions
+                .entry(text(&item["doc_ids"][0]))
+                .or_insert_with(|| text(&item["question"]).to_owned());
         }
-        let of = |wanted: &dyn Fn(&str) -> bool| questions.iter().filter(|(id, _)| wanted(id)).map(|(_, question)| question.clone()).take(150).collect();
-        let documents = corpus.iter().filter(|one| inside_ids.contains(text(&one["_id"]))).map(|one| document(one, characters)).take(170).collect();
-        Ok(Self { documents, inside: of(&|id| inside_ids.contains(id)), outside: of(&|id| !kept_ids.contains(id)) })
+        let of = |wanted: &dyn Fn(&str) -> bool| {
+            questions
+                .iter()
+                .filter(|(id, _)| wanted(id))
+                .map(|(_, question)| question.clone())
+                .take(150)
+                .collect()
+        };
+        let documents = corpus
+            .iter()
+            .filter(|one| inside_ids.contains(text(&one["_id"])))
+            .map(|one| document(one, characters))
+            .take(170)
+            .collect();
+        Ok(Self {
+            documents,
+            inside: of(&|id| inside_ids.contains(id)),
+            outside: of(&|id| !kept_ids.contains(id)),
+        })
     }
 
     /// As [`Set::read`], from BEIR's files; here a document is kept or not, whatever its title.
     fn read_queries(folder: &Path, documents: usize, characters: usize) -> Result<Self> {
         let corpus = jsonl(&folder.join("corpus.jsonl"))?;
-        let queries: HashMap<String, String> =
-            jsonl(&folder.join("queries.jsonl"))?.iter().map(|query| (text(&query["_id"]).to_owned(), text(&query["text"]).to_owned())).collect();
+        let queries: HashMap<String, String> = jsonl(&folder.join("queries.jsonl"))?
+            .iter()
+            .map(|query| {
+                (
+                    text(&query["_id"]).to_owned(),
+                    text(&query["text"]).to_owned(),
+                )
+            })
+            .collect();
         let mut first: BTreeMap<String, String> = BTreeMap::new();
-        for line in std::fs::read_to_string(folder.join("qrels.tsv"))?.lines().skip(1) {
+        for line in std::fs::read_to_string(folder.join("qrels.tsv"))?
+            .lines()
+            .skip(1)
+        {
             let mut fields = line.split('\t');
             if let (Some(query), Some(id)) = (fields.next(), fields.next())
                 && let Some(question) = queries.get(query)
             {
-                first.entry(id.to_owned()).or_insert_with(|| question.clone());
+                first
+                    .entry(id.to_owned())
+                    .or_insert_with(|| question.clone());
             }
         }
         let mut titles: Vec<&str> = Vec::new();
@@ -141,17 +225,33 @@ impl Set {
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         for one in &corpus {
             if let Some(question) = first.get(text(&one["_id"])) {
-                if kept.contains(text(&one["title"])) { inside.push(question.clone()) } else { outside.push(question.clone()) }
+                if kept.contains(text(&one["title"])) {
+                    inside.push(question.clone())
+                } else {
+                    outside.push(question.clone())
+                }
             }
         }
-        let documents = corpus.iter().filter(|one| kept.contains(text(&one["title"]))).map(|one| document(one, characters)).collect();
-        Ok(Self { documents, inside, outside })
+        let documents = corpus
+            .iter()
+            .filter(|one| kept.contains(text(&one["title"])))
+            .map(|one| document(one, characters))
+            .collect();
+        Ok(Self {
+            documents,
+            inside,
+            outside,
+        })
     }
 }
 
 fn document(one: &Value, characters: usize) -> (String, String, String) {
     let body: String = text(&one["text"]).chars().take(characters).collect();
-    (text(&one["_id"]).to_owned(), text(&one["title"]).to_owned(), body)
+    (
+        text(&one["_id"]).to_owned(),
+        text(&one["title"]).to_owned(),
+        body,
+    )
 }
 
 /// A collection in memory: exact cosines, and BM25 in Tantivy.
@@ -165,35 +265,72 @@ struct Collection {
 
 impl Collection {
     async fn make(set: &Set, embedder: &EmbedPool) -> Result<Self> {
-        let chunks: Vec<IndexedChunk> = set.documents.iter().map(|(id, title, body)| chunk(id, title, body)).collect();
+        let chunks: Vec<IndexedChunk> = set
+            .documents
+            .iter()
+            .map(|(id, title, body)| chunk(id, title, body))
+            .collect();
         let texts = chunks.iter().map(|one| one.chunk.text.clone()).collect();
         let vectors = embedder.embed_passages_waiting(texts).await?.vectors;
-        let background = embedder.embed_passages_waiting(BACKGROUND.iter().map(|text| (*text).to_owned()).collect()).await?.vectors;
+        let background = embedder
+            .embed_passages_waiting(BACKGROUND.iter().map(|text| (*text).to_owned()).collect())
+            .await?
+            .vectors;
         let folder = tempfile::tempdir()?;
         let writer = TantivyWriter::open(folder.path())?;
         writer.create("c").await?;
         writer.upsert("c", &chunks).await?;
         writer.commit("c").await?;
         let vectors = chunks.iter().map(|one| one.chunk.id).zip(vectors).collect();
-        let passages = chunks.into_iter().map(|one| (one.chunk.id, passage(one))).collect();
-        Ok(Self { passages, vectors, background, lexical: TantivyReader::open(folder.path()), _folder: folder })
+        let passages = chunks
+            .into_iter()
+            .map(|one| (one.chunk.id, passage(one)))
+            .collect();
+        Ok(Self {
+            passages,
+            vectors,
+            background,
+            lexical: TantivyReader::open(folder.path()),
+            _folder: folder,
+        })
     }
 
     async fn judge(&self, questions: &[String], embedder: &EmbedPool) -> Result<Vec<Relevance>> {
         let mut out = Vec::new();
         for question in questions {
             let vector = embedder.embed_query(question.clone()).await?;
-            let mut dense: Vec<(ChunkId, f32)> = self.vectors.iter().map(|(id, other)| (*id, dot(&vector, other))).collect();
+            let mut dense: Vec<(ChunkId, f32)> = self
+                .vectors
+                .iter()
+                .map(|(id, other)| (*id, dot(&vector, other)))
+                .collect();
             dense.sort_by(|a, b| b.1.total_cmp(&a.1));
             dense.truncate(50);
             let lexical = self.lexical.search("c", question, None, 50).await?;
-            let lexical: Vec<_> = lexical.into_iter().map(|one| (one.chunk_id, one.score)).collect();
+            let lexical: Vec<_> = lexical
+                .into_iter()
+                .map(|one| (one.chunk_id, one.score))
+                .collect();
             let fused = reciprocal_rank_fusion(&dense, &lexical, &FusionSettings::default());
-            let found: Vec<Passage> = fused.iter().map(|one| self.passages[&one.chunk_id].clone()).collect();
+            let found: Vec<Passage> = fused
+                .iter()
+                .map(|one| self.passages[&one.chunk_id].clone())
+                .collect();
             let pool: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();
-            let background: Vec<f32> = self.background.iter().map(|other| dot(&vector, other)).collect();
-            let evidence = dense.first().and_then(|best| DenseEvidence::new(best.1, &background));
-            out.push(Relevance::judge(question, &found[..SHOWN.min(found.len())], &pool, evidence));
+            let background: Vec<f32> = self
+                .background
+                .iter()
+                .map(|other| dot(&vector, other))
+                .collect();
+            let evidence = dense
+                .first()
+                .and_then(|best| DenseEvidence::new(best.1, &background));
+            out.push(Relevance::judge(
+                question,
+                &found[..SHOWN.min(found.len())],
+                &pool,
+                evidence,
+            ));
         }
         Ok(out)
     }
@@ -217,7 +354,11 @@ fn chunk(id: &str, title: &str, body: &str) -> IndexedChunk {
         page: None,
         tokens: 200,
     };
-    IndexedChunk { chunk, title: title.to_owned(), fields: BTreeMap::new() }
+    IndexedChunk {
+        chunk,
+        title: title.to_owned(),
+        fields: BTreeMap::new(),
+    }
 }
 
 fn passage(one: IndexedChunk) -> Passage {
@@ -240,14 +381,23 @@ fn passage(one: IndexedChunk) -> Passage {
 async fn embedder() -> Result<EmbedPool> {
     let configured = std::env::var_os("LORE_MODELS_DIR").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/lore/models"));
-    let dir = configured.or(home).context("LORE_MODELS_DIR or HOME has to be set")?;
+    let dir = configured
+        .or(home)
+        .context("LORE_MODELS_DIR or HOME has to be set")?;
     let files = EmbedFiles::find("multilingual-e5-small", dir.join("multilingual-e5-small"))?;
-    Ok(EmbedPool::load(EmbedSettings::new(files, dir.join("onnxruntime/libonnxruntime.so"))).await?)
+    Ok(EmbedPool::load(EmbedSettings::new(
+        files,
+        dir.join("onnxruntime/libonnxruntime.so"),
+    ))
+    .await?)
 }
 
 fn jsonl(path: &Path) -> Result<Vec<Value>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} is needed", path.display()))?;
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("in {}", path.display()))).collect()
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("{} is needed", path.display()))?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("in {}", path.display())))
+        .collect()
 }
 
 fn text(value: &Value) -> &str {

@@ -7,9 +7,13 @@ use crate::measure;
 use crate::retrieve::{Found, Query};
 use crate::state::GatewayState;
 use lore_model::{GenerateRequest, Generator};
-use lore_retrieval::{FollowUp, Prompt, Relevance, Resolved, declines, pack, passage_block, resolve, without_repetition};
+use lore_retrieval::{
+    FollowUp, Prompt, Relevance, Resolved, declines, pack, passage_block, resolve,
+    without_repetition,
+};
 use lore_types::{
-    Answer, Claim, Collection, Filter, FinishReason, Message, Passage, Role, Sampling, SearchMode, Timings, Usage,
+    Answer, Claim, Collection, Filter, FinishReason, Message, Passage, Role, Sampling, SearchMode,
+    Timings, Usage,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,32 +97,69 @@ impl GatewayState {
     }
 
     /// The question as it can be searched for without the conversation before it.
-    async fn standalone(&self, generator: &dyn Generator, asking: &Asking, timings: &mut Timings) -> Result<String, GatewayError> {
-        let follow_up = FollowUp { question: &asking.question, history: &asking.history };
+    async fn standalone(
+        &self,
+        generator: &dyn Generator,
+        asking: &Asking,
+        timings: &mut Timings,
+    ) -> Result<String, GatewayError> {
+        let follow_up = FollowUp {
+            question: &asking.question,
+            history: &asking.history,
+        };
         if !follow_up.needs_rewrite() {
             return Ok(asking.question.clone());
         }
         let rewriting = Instant::now();
-        let sampling = Sampling { max_new_tokens: REWRITE_TOKENS, stop: vec!["\n".to_owned()], ..Sampling::default() };
-        let request = GenerateRequest { messages: follow_up.messages(), adapter: None, sampling };
-        let written = Generation::start(generator, request).await?.written().await?;
+        let sampling = Sampling {
+            max_new_tokens: REWRITE_TOKENS,
+            stop: vec!["\n".to_owned()],
+            ..Sampling::default()
+        };
+        let request = GenerateRequest {
+            messages: follow_up.messages(),
+            adapter: None,
+            sampling,
+        };
+        let written = Generation::start(generator, request)
+            .await?
+            .written()
+            .await?;
         timings.rewrite_ms = measure::stage("rewrite", rewriting.elapsed());
-        Ok(follow_up.accept(&written.text).unwrap_or_else(|| follow_up.joined()))
+        Ok(follow_up
+            .accept(&written.text)
+            .unwrap_or_else(|| follow_up.joined()))
     }
 
     /// Chooses the passages that fit, and writes the prompt.
-    fn compose(&self, generator: &dyn Generator, candidates: Vec<Passage>, prepared: &mut Prepared) -> Result<(), GatewayError> {
+    fn compose(
+        &self,
+        generator: &dyn Generator,
+        candidates: Vec<Passage>,
+        prepared: &mut Prepared,
+    ) -> Result<(), GatewayError> {
         let bare = generator.count_tokens(&self.messages(prepared, &[]))?;
         let room = room(generator, bare, &prepared.asking.sampling)?;
         let candidates = without_repetition(candidates);
         let empty = generator.count_tokens(&[Message::new(Role::User, "")])?;
         let count = |passage: &Passage| {
             let block = Message::new(Role::User, passage_block(1, passage));
-            generator.count_tokens(&[block]).map_or(usize::MAX, |tokens| tokens.saturating_sub(empty))
+            generator
+                .count_tokens(&[block])
+                .map_or(usize::MAX, |tokens| tokens.saturating_sub(empty))
         };
-        let packed = pack(candidates, self.settings().prompt_tokens.min(room), prepared.asking.limit, count);
+        let packed = pack(
+            candidates,
+            self.settings().prompt_tokens.min(room),
+            prepared.asking.limit,
+            count,
+        );
         let messages = self.messages(prepared, &packed.passages);
-        prepared.prompt = if prepared.asking.explain { Some(generator.render(&messages)?) } else { None };
+        prepared.prompt = if prepared.asking.explain {
+            Some(generator.render(&messages)?)
+        } else {
+            None
+        };
         prepared.passages = packed.passages;
         prepared.messages = Some(messages);
         prepared.generating = Instant::now();
@@ -128,19 +169,44 @@ impl GatewayState {
     fn messages(&self, prepared: &Prepared, passages: &[Passage]) -> Vec<Message> {
         let rewritten = prepared.question != prepared.asking.question;
         let abstain_sentence = &self.settings().abstain_sentence;
-        let question = if rewritten { &prepared.question } else { &prepared.asking.question };
-        Prompt { question, history: &prepared.asking.history, passages, abstain_sentence }.messages()
+        let question = if rewritten {
+            &prepared.question
+        } else {
+            &prepared.asking.question
+        };
+        Prompt {
+            question,
+            history: &prepared.asking.history,
+            passages,
+            abstain_sentence,
+        }
+        .messages()
     }
 
     /// Starts the model on a prepared question.
-    pub(crate) async fn generate(&self, prepared: &Prepared) -> Result<Option<Generation>, GatewayError> {
-        let Some(messages) = prepared.messages.clone() else { return Ok(None) };
-        let request = GenerateRequest { messages, adapter: None, sampling: prepared.asking.sampling.clone() };
-        Generation::start(&**self.generator()?, request).await.map(Some)
+    pub(crate) async fn generate(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Option<Generation>, GatewayError> {
+        let Some(messages) = prepared.messages.clone() else {
+            return Ok(None);
+        };
+        let request = GenerateRequest {
+            messages,
+            adapter: None,
+            sampling: prepared.asking.sampling.clone(),
+        };
+        Generation::start(&**self.generator()?, request)
+            .await
+            .map(Some)
     }
 
     /// Everything after the model has answered; `None` where it was not asked.
-    pub(crate) async fn finish(&self, mut prepared: Prepared, written: Option<Written>) -> Result<Answer, GatewayError> {
+    pub(crate) async fn finish(
+        &self,
+        mut prepared: Prepared,
+        written: Option<Written>,
+    ) -> Result<Answer, GatewayError> {
         let Some(written) = written else {
             measure::answer("abstained");
             return Ok(self.abstained(prepared, None));
@@ -149,7 +215,9 @@ impl GatewayState {
         let citing = Instant::now();
         let resolved = self.resolved(&mut prepared, &written.text).await?;
         prepared.timings.cite_ms = measure::stage("cite", citing.elapsed());
-        if declines(&resolved.text, &self.settings().abstain_sentence) && resolved.citations.is_empty() {
+        if declines(&resolved.text, &self.settings().abstain_sentence)
+            && resolved.citations.is_empty()
+        {
             measure::answer("abstained");
             return Ok(self.abstained(prepared, Some(written)));
         }
@@ -164,35 +232,63 @@ impl GatewayState {
     }
 
     /// Aligning is work for the processor, so it runs on a thread of its own.
-    async fn resolved(&self, prepared: &mut Prepared, text: &str) -> Result<Resolved, GatewayError> {
+    async fn resolved(
+        &self,
+        prepared: &mut Prepared,
+        text: &str,
+    ) -> Result<Resolved, GatewayError> {
         let settings = self.settings().citations;
-        let (text, question, passages) = (text.to_owned(), prepared.question.clone(), std::mem::take(&mut prepared.passages));
+        let (text, question, passages) = (
+            text.to_owned(),
+            prepared.question.clone(),
+            std::mem::take(&mut prepared.passages),
+        );
         let work = move || {
             let resolved = resolve(&text, &question, &passages, &settings);
             (resolved, passages)
         };
-        let (resolved, passages) = tokio::task::spawn_blocking(work).await.map_err(GatewayError::Join)?;
+        let (resolved, passages) = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(GatewayError::Join)?;
         prepared.passages = passages;
         Ok(resolved)
     }
 
     fn abstained(&self, prepared: Prepared, written: Option<Written>) -> Answer {
-        let resolved = Resolved { text: self.settings().abstain_sentence.clone(), ..Resolved::default() };
-        let nothing = Written { text: String::new(), finish_reason: FinishReason::Stop, usage: Usage::default() };
+        let resolved = Resolved {
+            text: self.settings().abstain_sentence.clone(),
+            ..Resolved::default()
+        };
+        let nothing = Written {
+            text: String::new(),
+            finish_reason: FinishReason::Stop,
+            usage: Usage::default(),
+        };
         self.answer(prepared, resolved, &written.unwrap_or(nothing), true)
     }
 
-    fn answer(&self, prepared: Prepared, resolved: Resolved, written: &Written, abstained: bool) -> Answer {
+    fn answer(
+        &self,
+        prepared: Prepared,
+        resolved: Resolved,
+        written: &Written,
+        abstained: bool,
+    ) -> Answer {
         let mut timings = prepared.timings;
         timings.total_ms = measure::stage("total", prepared.started.elapsed());
         let mut passages = prepared.passages;
         if !prepared.asking.explain {
-            passages.iter_mut().for_each(|passage| passage.scores = None);
+            passages
+                .iter_mut()
+                .for_each(|passage| passage.scores = None);
         }
         Answer {
             id: format!("ans-{}", Uuid::now_v7().simple()),
             object: "answer".to_owned(),
-            model: self.generator().map(|generator| generator.info().model).unwrap_or_default(),
+            model: self
+                .generator()
+                .map(|generator| generator.info().model)
+                .unwrap_or_default(),
             collection: prepared.asking.collection.name,
             question: prepared.question,
             answer: resolved.text,
@@ -209,36 +305,63 @@ impl GatewayState {
     }
 }
 
-async fn judge(question: &str, limit: usize, found: Found) -> Result<(Found, Relevance), GatewayError> {
+async fn judge(
+    question: &str,
+    limit: usize,
+    found: Found,
+) -> Result<(Found, Relevance), GatewayError> {
     let question = question.to_owned();
     let work = move || {
-        let pool: Vec<&str> = found.passages.iter().map(|passage| passage.text.as_str()).collect();
-        let best = found.passages.get(..limit.min(found.passages.len())).unwrap_or_default();
+        let pool: Vec<&str> = found
+            .passages
+            .iter()
+            .map(|passage| passage.text.as_str())
+            .collect();
+        let best = found
+            .passages
+            .get(..limit.min(found.passages.len()))
+            .unwrap_or_default();
         let relevance = Relevance::judge(&question, best, &pool, found.dense);
         (found, relevance)
     };
-    tokio::task::spawn_blocking(work).await.map_err(GatewayError::Join)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(GatewayError::Join)
 }
 
 /// What the asker should know beside the answer.
 fn notices(asking: &Asking, found: &Found, relevance: &Relevance) -> Vec<String> {
     let name = &asking.collection.name;
     if asking.collection.chunks == 0 {
-        return vec![format!("collection `{name}` has no document that can be found yet; `GET /v1/jobs` tells what is under way")];
+        return vec![format!(
+            "collection `{name}` has no document that can be found yet; `GET /v1/jobs` tells what is under way"
+        )];
     }
     if found.passages.is_empty() && asking.filter.is_some() {
-        return vec![format!("the filter admits nothing that was found in collection `{name}`")];
+        return vec![format!(
+            "the filter admits nothing that was found in collection `{name}`"
+        )];
     }
     if relevance.is_relevant() {
         return Vec::new();
     }
-    vec![format!("nothing in collection `{name}` is about this question (relevance {:.2})", relevance.probability)]
+    vec![format!(
+        "nothing in collection `{name}` is about this question (relevance {:.2})",
+        relevance.probability
+    )]
 }
 
 /// Tokens left for passages when the rest of the prompt and the answer have theirs.
-fn room(generator: &dyn Generator, bare: usize, sampling: &Sampling) -> Result<usize, GatewayError> {
+fn room(
+    generator: &dyn Generator,
+    bare: usize,
+    sampling: &Sampling,
+) -> Result<usize, GatewayError> {
     let info = generator.info();
-    let left = info.context_length.checked_sub(bare + sampling.max_new_tokens).filter(|left| *left > 0);
+    let left = info
+        .context_length
+        .checked_sub(bare + sampling.max_new_tokens)
+        .filter(|left| *left > 0);
     left.ok_or(GatewayError::NoRoom {
         model: info.model,
         prompt: bare,

@@ -83,7 +83,9 @@ pub(crate) async fn ask(
     let generation = state.generate(&prepared).await?;
     if stream {
         let keep_alive = KeepAlive::default();
-        return Ok(Sse::new(told(state, prepared, generation)).keep_alive(keep_alive).into_response());
+        return Ok(Sse::new(told(state, prepared, generation))
+            .keep_alive(keep_alive)
+            .into_response());
     }
     let written = match generation {
         Some(generation) => Some(generation.written().await?),
@@ -126,13 +128,22 @@ impl GatewayState {
 pub(crate) fn check_sampling(sampling: &Sampling) -> Result<(), GatewayError> {
     let wrong = |field, problem: String| Err(GatewayError::Invalid { field, problem });
     if !(0.0..=2.0).contains(&sampling.temperature) {
-        return wrong("temperature", format!("is {}, but has to be 0 to 2", sampling.temperature));
+        return wrong(
+            "temperature",
+            format!("is {}, but has to be 0 to 2", sampling.temperature),
+        );
     }
     if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
-        return wrong("top_p", format!("is {}, but has to be over 0 and at most 1", sampling.top_p));
+        return wrong(
+            "top_p",
+            format!("is {}, but has to be over 0 and at most 1", sampling.top_p),
+        );
     }
     if sampling.max_new_tokens == 0 {
-        return wrong("max_new_tokens", "is 0, but has to be at least 1".to_owned());
+        return wrong(
+            "max_new_tokens",
+            "is 0, but has to be at least 1".to_owned(),
+        );
     }
     Ok(())
 }
@@ -186,7 +197,9 @@ fn told(
 
 /// A server-sent event with a JSON object in one line.
 pub(crate) fn event(name: &str, data: &impl Serialize) -> Event {
-    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+    Event::default()
+        .event(name)
+        .data(serde_json::to_string(data).unwrap_or_default())
 }
 
 /// What a client gets where an answer fails after it began.
@@ -198,6 +211,11 @@ fn failure(error: GatewayError) -> Event {
 pub(crate) fn failure_body(error: GatewayError) -> ErrorBody {
     crate::measure::answer("failed");
     let failure = ApiFailure::from(error);
-    tracing::error!(cause = failure.cause_text().unwrap_or_default(), "an answer failed half way: {failure}");
-    ErrorBody { error: failure.error().clone() }
+    tracing::error!(
+        cause = failure.cause_text().unwrap_or_default(),
+        "an answer failed half way: {failure}"
+    );
+    ErrorBody {
+        error: failure.error().clone(),
+    }
 }

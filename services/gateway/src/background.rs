@@ -13,7 +13,11 @@ pub(crate) struct Backgrounds {
 
 impl Backgrounds {
     /// The cosines of a question's vector with the background.
-    pub async fn cosines(&self, embedder: &EmbedPool, vector: &[f32]) -> Result<Vec<f32>, GatewayError> {
+    pub async fn cosines(
+        &self,
+        embedder: &EmbedPool,
+        vector: &[f32],
+    ) -> Result<Vec<f32>, GatewayError> {
         let cell = self.cell(&embedder.info().name);
         let vectors = cell.get_or_try_init(|| embed(embedder)).await?;
         Ok(vectors.iter().map(|other| dot(vector, other)).collect())

@@ -6,16 +6,16 @@ mod stream;
 
 pub use request::{ChatMessage, ChatRequest, Content, Part, Stop, StreamOptions};
 pub use response::{
-    Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice, Delta, Logprobs, LoreDetails,
-    PromptTokens, TokenProbability,
+    Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatUsage, Choice, ChunkChoice,
+    Delta, Logprobs, LoreDetails, PromptTokens, TokenProbability,
 };
 
 use crate::answer::{Asking, Prepared};
+use crate::ask;
 use crate::error::GatewayError;
 use crate::generation::{Generation, Step, Written};
 use crate::search::{checked_limit, parsed_filter, said};
 use crate::state::GatewayState;
-use crate::ask;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -63,7 +63,10 @@ pub(crate) async fn complete(
         id: format!("chatcmpl-{}", Uuid::now_v7().simple()),
         created: time::OffsetDateTime::now_utc().unix_timestamp(),
         model: request.model.clone(),
-        include_usage: request.stream_options.and_then(|options| options.include_usage) == Some(true),
+        include_usage: request
+            .stream_options
+            .and_then(|options| options.include_usage)
+            == Some(true),
     };
     let stream = request.stream == Some(true);
     let begun = state.begin(request).await?;
@@ -76,8 +79,11 @@ pub(crate) async fn complete(
 impl GatewayState {
     async fn begin(&self, request: ChatRequest) -> Result<Begun, GatewayError> {
         let messages = request.conversation()?;
-        let sampling = request.sampling(self.settings().temperature, self.settings().max_new_tokens)?;
-        let Some(collection) = self.grounds(&request).await? else { return self.plain(messages, sampling).await };
+        let sampling =
+            request.sampling(self.settings().temperature, self.settings().max_new_tokens)?;
+        let Some(collection) = self.grounds(&request).await? else {
+            return self.plain(messages, sampling).await;
+        };
         let asking = self.asking_of(request, messages, sampling, collection)?;
         let prepared = self.prepare(asking).await?;
         let generation = self.generate(&prepared).await?;
@@ -90,7 +96,10 @@ impl GatewayState {
         if let Some(name) = &request.collection {
             let collection = self.collection(name).await?;
             if request.model != base && request.model != *name {
-                return Err(GatewayError::NoModel { name: request.model.clone(), known: vec![base, name.clone()] });
+                return Err(GatewayError::NoModel {
+                    name: request.model.clone(),
+                    known: vec![base, name.clone()],
+                });
             }
             return Ok(Some(collection));
         }
@@ -106,9 +115,19 @@ impl GatewayState {
         }
     }
 
-    async fn plain(&self, messages: Vec<Message>, sampling: Sampling) -> Result<Begun, GatewayError> {
-        let request = GenerateRequest { messages, adapter: None, sampling };
-        Ok(Begun::Plain(Generation::start(&**self.generator()?, request).await?))
+    async fn plain(
+        &self,
+        messages: Vec<Message>,
+        sampling: Sampling,
+    ) -> Result<Begun, GatewayError> {
+        let request = GenerateRequest {
+            messages,
+            adapter: None,
+            sampling,
+        };
+        Ok(Begun::Plain(
+            Generation::start(&**self.generator()?, request).await?,
+        ))
     }
 
     fn asking_of(
@@ -119,16 +138,22 @@ impl GatewayState {
         collection: Collection,
     ) -> Result<Asking, GatewayError> {
         let settings = self.settings();
-        let question = messages.pop().filter(|message| message.role == Role::User).ok_or_else(|| GatewayError::Invalid {
-            field: "messages",
-            problem: "has to end with a message of the user, the question".to_owned(),
-        })?;
+        let question = messages
+            .pop()
+            .filter(|message| message.role == Role::User)
+            .ok_or_else(|| GatewayError::Invalid {
+                field: "messages",
+                problem: "has to end with a message of the user, the question".to_owned(),
+            })?;
         Ok(Asking {
             question: said("messages", &question.content)?.to_owned(),
             history: messages,
             mode: request.mode,
             filter: parsed_filter(request.filter.as_ref())?,
-            limit: checked_limit(request.limit.unwrap_or(settings.passages), ask::MAX_PASSAGES)?,
+            limit: checked_limit(
+                request.limit.unwrap_or(settings.passages),
+                ask::MAX_PASSAGES,
+            )?,
             strict: request.strict.unwrap_or(settings.strict),
             explain: request.explain,
             sampling,
@@ -141,13 +166,27 @@ impl GatewayState {
         match begun {
             Begun::Plain(generation) => {
                 let (written, logprobs) = read(generation).await?;
-                Ok(completion(heading, written.text, written.finish_reason, written.usage, logprobs))
+                Ok(completion(
+                    heading,
+                    written.text,
+                    written.finish_reason,
+                    written.usage,
+                    logprobs,
+                ))
             }
             Begun::Grounded(prepared, Some(generation)) => {
                 let (written, logprobs) = read(generation).await?;
-                Ok(from_documents(heading, self.finish(*prepared, Some(written)).await?, logprobs))
+                Ok(from_documents(
+                    heading,
+                    self.finish(*prepared, Some(written)).await?,
+                    logprobs,
+                ))
             }
-            Begun::Grounded(prepared, None) => Ok(from_documents(heading, self.finish(*prepared, None).await?, None)),
+            Begun::Grounded(prepared, None) => Ok(from_documents(
+                heading,
+                self.finish(*prepared, None).await?,
+                None,
+            )),
         }
     }
 }
@@ -156,7 +195,11 @@ fn from_documents(heading: Heading, answer: Answer, logprobs: Option<Logprobs>) 
     let (finish_reason, usage) = (answer.finish_reason, answer.usage);
     let (text, citations, lore) = details(answer);
     let completion = completion(heading, text, finish_reason, usage, logprobs);
-    ChatCompletion { citations: Some(citations), lore: Some(lore), ..completion }
+    ChatCompletion {
+        citations: Some(citations),
+        lore: Some(lore),
+        ..completion
+    }
 }
 
 async fn read(mut generation: Generation) -> Result<(Written, Option<Logprobs>), GatewayError> {
@@ -167,9 +210,21 @@ async fn read(mut generation: Generation) -> Result<(Written, Option<Logprobs>),
                 all.push_str(&text);
                 probabilities.extend(logprob.map(TokenProbability::from));
             }
-            Step::Done { finish_reason, usage } => {
-                let logprobs = (!probabilities.is_empty()).then_some(Logprobs { content: probabilities });
-                return Ok((Written { text: all, finish_reason, usage }, logprobs));
+            Step::Done {
+                finish_reason,
+                usage,
+            } => {
+                let logprobs = (!probabilities.is_empty()).then_some(Logprobs {
+                    content: probabilities,
+                });
+                return Ok((
+                    Written {
+                        text: all,
+                        finish_reason,
+                        usage,
+                    },
+                    logprobs,
+                ));
             }
         }
     }
@@ -182,13 +237,22 @@ fn completion(
     usage: Usage,
     logprobs: Option<Logprobs>,
 ) -> ChatCompletion {
-    let message = AssistantMessage { role: "assistant", content, refusal: None };
+    let message = AssistantMessage {
+        role: "assistant",
+        content,
+        refusal: None,
+    };
     ChatCompletion {
         id: heading.id,
         object: "chat.completion",
         created: heading.created,
         model: heading.model,
-        choices: vec![Choice { index: 0, message, logprobs, finish_reason }],
+        choices: vec![Choice {
+            index: 0,
+            message,
+            logprobs,
+            finish_reason,
+        }],
         usage: usage.into(),
         citations: None,
         lore: None,

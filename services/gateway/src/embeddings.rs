@@ -121,14 +121,23 @@ pub(crate) async fn embeddings(
 }
 
 impl GatewayState {
-    async fn embeddings(&self, request: EmbeddingsRequest) -> Result<EmbeddingsResponse, GatewayError> {
+    async fn embeddings(
+        &self,
+        request: EmbeddingsRequest,
+    ) -> Result<EmbeddingsResponse, GatewayError> {
         let texts = texts(request.input)?;
         self.check_embedder(&request.model).await?;
         let embedder = self.parts().embedders.get(&request.model).await?;
         let (actual, limit) = (embedder.info().dimensions, embedder.info().max_tokens);
         if let Some(asked) = request.dimensions.filter(|asked| *asked != actual) {
-            let problem = format!("is {asked}, but `{}` gives vectors of {actual}", request.model);
-            return Err(GatewayError::Invalid { field: "dimensions", problem });
+            let problem = format!(
+                "is {asked}, but `{}` gives vectors of {actual}",
+                request.model
+            );
+            return Err(GatewayError::Invalid {
+                field: "dimensions",
+                problem,
+            });
         }
         let made = match request.input_type {
             InputType::Query => embedder.embed_queries(texts).await?,
@@ -148,7 +157,10 @@ impl GatewayState {
         match self.parts().embedders.get(name).await {
             Ok(_) => Ok(()),
             Err(EmbedError::Unavailable { .. } | EmbedError::Missing { .. }) => {
-                Err(GatewayError::NoModel { name: name.to_owned(), known })
+                Err(GatewayError::NoModel {
+                    name: name.to_owned(),
+                    known,
+                })
             }
             Err(error) => Err(error.into()),
         }
@@ -171,34 +183,56 @@ fn texts(input: Input) -> Result<Vec<String>, GatewayError> {
     }
     if texts.len() > MAX_TEXTS {
         let problem = format!("has {} texts, but takes {MAX_TEXTS}", texts.len());
-        return Err(GatewayError::Invalid { field: "input", problem });
+        return Err(GatewayError::Invalid {
+            field: "input",
+            problem,
+        });
     }
     Ok(texts)
 }
 
 /// Refuses vectors that stand for a part of their text only.
 fn whole(made: &Embeddings, limit: usize) -> Result<(), GatewayError> {
-    let Some(first) = made.truncated.first() else { return Ok(()) };
-    let problem = format!("has more than {limit} tokens in text {first}, which is the embedder's limit; split it");
-    Err(GatewayError::Invalid { field: "input", problem })
+    let Some(first) = made.truncated.first() else {
+        return Ok(());
+    };
+    let problem = format!(
+        "has more than {limit} tokens in text {first}, which is the embedder's limit; split it"
+    );
+    Err(GatewayError::Invalid {
+        field: "input",
+        problem,
+    })
 }
 
 fn response(model: String, made: Embeddings, encoding: Encoding) -> EmbeddingsResponse {
     let tokens = made.tokens.iter().sum();
     let vectors = made.vectors.into_iter().enumerate();
-    let data = vectors.map(|(index, vector)| Embedding { object: "embedding", index, embedding: written(vector, encoding) });
+    let data = vectors.map(|(index, vector)| Embedding {
+        object: "embedding",
+        index,
+        embedding: written(vector, encoding),
+    });
     EmbeddingsResponse {
         object: "list",
         data: data.collect(),
         model,
-        usage: EmbeddingsUsage { prompt_tokens: tokens, total_tokens: tokens },
+        usage: EmbeddingsUsage {
+            prompt_tokens: tokens,
+            total_tokens: tokens,
+        },
     }
 }
 
 fn written(vector: Vec<f32>, encoding: Encoding) -> Vector {
     match encoding {
         Encoding::Float => Vector::Float(vector),
-        Encoding::Base64 => Vector::Base64(base64(&vector.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())),
+        Encoding::Base64 => Vector::Base64(base64(
+            &vector
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect::<Vec<_>>(),
+        )),
     }
 }
 
@@ -211,7 +245,11 @@ fn base64(bytes: &[u8]) -> String {
         let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for place in 0..4 {
             let digit = (bits >> (18 - 6 * place)) & 63;
-            out.push(if place > group.len() { '=' } else { char::from(DIGITS[digit as usize]) });
+            out.push(if place > group.len() {
+                '='
+            } else {
+                char::from(DIGITS[digit as usize])
+            });
         }
     }
     out
@@ -223,7 +261,14 @@ mod tests {
 
     #[test]
     fn base64_gives_the_examples_of_rfc_4648() {
-        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")] {
+        for (text, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(text.as_bytes()), expected);
         }
     }

@@ -62,7 +62,9 @@ pub enum GatewayError {
     #[error("the language model `{}` is not there: {}", .0.model, .0.reason)]
     NoGenerator(NoGenerator),
     /// The question and its conversation leave no room for an answer.
-    #[error("the prompt has {prompt} tokens and the answer may take {answer}, but `{model}` takes {context} in all")]
+    #[error(
+        "the prompt has {prompt} tokens and the answer may take {answer}, but `{model}` takes {context} in all"
+    )]
     NoRoom {
         /// The model.
         model: String,
@@ -123,14 +125,20 @@ impl From<GatewayError> for ApiFailure {
 
 fn collections_hint(known: &[String]) -> String {
     if known.is_empty() {
-        return "there is no collection yet; `lore ingest --collection NAME PATH` makes one".to_owned();
+        return "there is no collection yet; `lore ingest --collection NAME PATH` makes one"
+            .to_owned();
     }
-    format!("`GET /v1/collections` lists what there is: {}; `lore ingest --collection NAME PATH` makes one", known.join(", "))
+    format!(
+        "`GET /v1/collections` lists what there is: {}; `lore ingest --collection NAME PATH` makes one",
+        known.join(", ")
+    )
 }
 
 fn catalog(error: &CatalogError) -> ApiFailure {
     if error.is_transient() {
-        return ApiFailure::new(ErrorCode::NotReady, "the catalog is busy").retry_after(1).cause(error);
+        return ApiFailure::new(ErrorCode::NotReady, "the catalog is busy")
+            .retry_after(1)
+            .cause(error);
     }
     ApiFailure::internal(error)
 }
@@ -144,7 +152,9 @@ fn index(error: &IndexError) -> ApiFailure {
             ApiFailure::new(ErrorCode::Internal, error.to_string()).cause(error)
         }
         IndexError::Unreachable { .. } => {
-            ApiFailure::new(ErrorCode::UpstreamUnavailable, error.to_string()).retry_after(2).cause(error)
+            ApiFailure::new(ErrorCode::UpstreamUnavailable, error.to_string())
+                .retry_after(2)
+                .cause(error)
         }
         IndexError::Shared(error) => index(error),
         IndexError::CollectionName(_)
@@ -181,7 +191,9 @@ fn generate(error: &GenerateError) -> ApiFailure {
         GenerateError::TooLong { .. } => ApiFailure::new(ErrorCode::ContextLengthExceeded, text)
             .param("messages")
             .hint("shorten the question or the conversation, or ask for fewer tokens"),
-        GenerateError::NoAdapter(_) => ApiFailure::new(ErrorCode::ModelNotFound, text).param("model"),
+        GenerateError::NoAdapter(_) => {
+            ApiFailure::new(ErrorCode::ModelNotFound, text).param("model")
+        }
         GenerateError::Invalid(_) => ApiFailure::new(ErrorCode::InvalidRequest, text),
         // `GenerateError` may grow: what is not known yet is a fault of the model.
         _ => ApiFailure::new(ErrorCode::Internal, "the language model stopped working")

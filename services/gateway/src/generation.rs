@@ -8,9 +8,15 @@ use tokio::sync::mpsc;
 /// One step of a model's answer.
 pub(crate) enum Step {
     /// More text.
-    Token { text: String, logprob: Option<TokenLogprob> },
+    Token {
+        text: String,
+        logprob: Option<TokenLogprob>,
+    },
     /// The end.
-    Done { finish_reason: FinishReason, usage: Usage },
+    Done {
+        finish_reason: FinishReason,
+        usage: Usage,
+    },
 }
 
 /// What a model wrote.
@@ -30,22 +36,41 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// Sets the model to work.
-    pub async fn start(generator: &dyn Generator, request: GenerateRequest) -> Result<Self, GatewayError> {
+    pub async fn start(
+        generator: &dyn Generator,
+        request: GenerateRequest,
+    ) -> Result<Self, GatewayError> {
         let started = Instant::now();
-        let events = generator.generate(request).await.inspect_err(|_| count("refused"))?;
-        Ok(Self { events, started, spoke: false, outcome: "cancelled" })
+        let events = generator
+            .generate(request)
+            .await
+            .inspect_err(|_| count("refused"))?;
+        Ok(Self {
+            events,
+            started,
+            spoke: false,
+            outcome: "cancelled",
+        })
     }
 
     /// The next step; an error where the model fails or stops in the middle.
     pub async fn next(&mut self) -> Result<Step, GatewayError> {
         let event = self.events.recv().await.unwrap_or_else(|| {
-            Err(GenerateError::Failed("the model stopped in the middle of an answer".to_owned()))
+            Err(GenerateError::Failed(
+                "the model stopped in the middle of an answer".to_owned(),
+            ))
         });
         let event = event.inspect_err(|_| self.outcome = "failed")?;
         self.measure(&event);
         Ok(match event {
             GenerateEvent::Token { text, logprob } => Step::Token { text, logprob },
-            GenerateEvent::Done { finish_reason, usage } => Step::Done { finish_reason, usage },
+            GenerateEvent::Done {
+                finish_reason,
+                usage,
+            } => Step::Done {
+                finish_reason,
+                usage,
+            },
         })
     }
 
@@ -55,7 +80,16 @@ impl Generation {
         loop {
             match self.next().await? {
                 Step::Token { text, .. } => all.push_str(&text),
-                Step::Done { finish_reason, usage } => return Ok(Written { text: all, finish_reason, usage }),
+                Step::Done {
+                    finish_reason,
+                    usage,
+                } => {
+                    return Ok(Written {
+                        text: all,
+                        finish_reason,
+                        usage,
+                    });
+                }
             }
         }
     }
@@ -66,7 +100,11 @@ impl Generation {
             self.spoke = true;
             metrics::histogram!(names::GENERATE_FIRST_TOKEN_SECONDS).record(seconds);
         }
-        if let GenerateEvent::Done { finish_reason, usage } = event {
+        if let GenerateEvent::Done {
+            finish_reason,
+            usage,
+        } = event
+        {
             self.outcome = match finish_reason {
                 FinishReason::Stop => "stop",
                 FinishReason::Length => "length",

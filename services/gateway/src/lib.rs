@@ -24,11 +24,13 @@ mod state;
 
 pub use ask::AskRequest;
 pub use chat::{
-    Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatMessage, ChatRequest, ChatUsage, Choice, ChunkChoice, Content,
-    Delta, Logprobs, LoreDetails, Part, PromptTokens, Stop, StreamOptions, TokenProbability,
+    Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatMessage, ChatRequest, ChatUsage,
+    Choice, ChunkChoice, Content, Delta, Logprobs, LoreDetails, Part, PromptTokens, Stop,
+    StreamOptions, TokenProbability,
 };
 pub use embeddings::{
-    Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Input, InputType, Vector,
+    Embedding, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, Encoding, Input, InputType,
+    Vector,
 };
 pub use error::GatewayError;
 pub use models::Model;

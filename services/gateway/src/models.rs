@@ -26,7 +26,9 @@ pub struct Model {
 
 /// Lists what `model` may name: the language model, the embedders, and the collections.
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<Model>)))]
-pub(crate) async fn list(State(state): State<GatewayState>) -> Result<Json<List<Model>>, ApiFailure> {
+pub(crate) async fn list(
+    State(state): State<GatewayState>,
+) -> Result<Json<List<Model>>, ApiFailure> {
     Ok(Json(List::whole(state.models().await?)))
 }
 
@@ -41,22 +43,37 @@ pub(crate) async fn get(
 ) -> Result<Json<Model>, ApiFailure> {
     let mut models = state.models().await?;
     let known = models.iter().map(|model| model.id.clone()).collect();
-    let at = models.iter().position(|model| model.id == name).ok_or(GatewayError::NoModel { name, known })?;
+    let at = models
+        .iter()
+        .position(|model| model.id == name)
+        .ok_or(GatewayError::NoModel { name, known })?;
     Ok(Json(models.swap_remove(at)))
 }
 
 impl GatewayState {
     async fn models(&self) -> Result<Vec<Model>, GatewayError> {
-        let model = |id: String, created, owned_by| Model { id, object: "model", created, owned_by };
+        let model = |id: String, created, owned_by| Model {
+            id,
+            object: "model",
+            created,
+            owned_by,
+        };
         let mut models = Vec::new();
         if let Ok(generator) = self.generator() {
             models.push(model(generator.info().model, self.started(), "lore"));
         }
-        let collections = self.parts().catalog.collections(None, MAX_COLLECTIONS).await?.items;
+        let collections = self
+            .parts()
+            .catalog
+            .collections(None, MAX_COLLECTIONS)
+            .await?
+            .items;
         for embedder in self.embedders(&collections) {
             models.push(model(embedder, self.started(), "lore-embedder"));
         }
-        let listed = collections.into_iter().map(|one| model(one.name, one.created_at.unix_timestamp(), "lore-collection"));
+        let listed = collections
+            .into_iter()
+            .map(|one| model(one.name, one.created_at.unix_timestamp(), "lore-collection"));
         models.extend(listed);
         Ok(models)
     }
@@ -78,6 +95,9 @@ impl GatewayState {
         if name == known {
             return Ok(());
         }
-        Err(GatewayError::NoModel { name: name.to_owned(), known: vec![known] })
+        Err(GatewayError::NoModel {
+            name: name.to_owned(),
+            known: vec![known],
+        })
     }
 }

@@ -39,7 +39,13 @@ pub struct OpenAiSettings {
 impl OpenAiSettings {
     /// Settings with the defaults: no key, 32 requests, 8,192 tokens.
     pub fn new(base_url: impl Into<String>, model: impl Into<String>) -> Self {
-        Self { base_url: base_url.into(), model: model.into(), api_key: None, max_queue: 32, context_length: 8_192 }
+        Self {
+            base_url: base_url.into(),
+            model: model.into(),
+            api_key: None,
+            max_queue: 32,
+            context_length: 8_192,
+        }
     }
 }
 
@@ -60,27 +66,45 @@ impl OpenAiGenerator {
     /// # Errors
     /// Where the HTTP client cannot be built.
     pub fn new(settings: OpenAiSettings) -> Result<Self, GenerateError> {
-        let client = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build();
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .build();
         let client = client.map_err(|error| GenerateError::Failed(error.to_string()))?;
         let under_way = Arc::new(Semaphore::new(settings.max_queue.max(1)));
-        Ok(Self { settings, client, under_way })
+        Ok(Self {
+            settings,
+            client,
+            under_way,
+        })
     }
 
     async fn ask(&self, request: &GenerateRequest) -> Result<Response, GenerateError> {
         let model = request.adapter.as_deref().unwrap_or(&self.settings.model);
-        let url = format!("{}/chat/completions", self.settings.base_url.trim_end_matches('/'));
+        let url = format!(
+            "{}/chat/completions",
+            self.settings.base_url.trim_end_matches('/')
+        );
         let mut ask = self.client.post(&url).json(&chat_request(model, request));
         if let Some(key) = &self.settings.api_key {
             ask = ask.bearer_auth(key);
         }
         let response = ask.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refused(response).await)
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> GenerateError {
         let url = &self.settings.base_url;
-        let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
-        GenerateError::Failed(format!("the server at {url} (`generator.base_url`) does not answer: {error}{cause}"))
+        let cause = std::error::Error::source(error)
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
+        GenerateError::Failed(format!(
+            "the server at {url} (`generator.base_url`) does not answer: {error}{cause}"
+        ))
     }
 
     async fn refused(&self, response: Response) -> GenerateError {
@@ -89,17 +113,27 @@ impl OpenAiGenerator {
         let failure = Failure::read(&body);
         let url = &self.settings.base_url;
         match status {
-            StatusCode::TOO_MANY_REQUESTS => GenerateError::Busy { queued: self.settings.max_queue },
-            StatusCode::BAD_REQUEST if failure.code == "context_length_exceeded" => GenerateError::Invalid(failure.message),
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => GenerateError::Invalid(failure.message),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                GenerateError::Failed(format!("the server at {url} refused the key (`generator.api_key`): {}", failure.message))
+            StatusCode::TOO_MANY_REQUESTS => GenerateError::Busy {
+                queued: self.settings.max_queue,
+            },
+            StatusCode::BAD_REQUEST if failure.code == "context_length_exceeded" => {
+                GenerateError::Invalid(failure.message)
             }
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                GenerateError::Invalid(failure.message)
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GenerateError::Failed(format!(
+                "the server at {url} refused the key (`generator.api_key`): {}",
+                failure.message
+            )),
             StatusCode::NOT_FOUND => GenerateError::Failed(format!(
                 "the server at {url} has no model `{}` (`generator.model`): {}",
                 self.settings.model, failure.message
             )),
-            _ => GenerateError::Failed(format!("the server at {url} answered {status}: {}", failure.message)),
+            _ => GenerateError::Failed(format!(
+                "the server at {url} answered {status}: {}",
+                failure.message
+            )),
         }
     }
 }
@@ -107,7 +141,10 @@ impl OpenAiGenerator {
 #[async_trait]
 impl Generator for OpenAiGenerator {
     fn info(&self) -> GeneratorInfo {
-        GeneratorInfo { model: self.settings.model.clone(), context_length: self.settings.context_length }
+        GeneratorInfo {
+            model: self.settings.model.clone(),
+            context_length: self.settings.context_length,
+        }
     }
 
     fn count_tokens(&self, messages: &[Message]) -> Result<usize, GenerateError> {
@@ -116,7 +153,8 @@ impl Generator for OpenAiGenerator {
 
     fn render(&self, messages: &[Message]) -> Result<String, GenerateError> {
         // The template is the server's; this is what it is given.
-        serde_json::to_string_pretty(messages).map_err(|error| GenerateError::Failed(error.to_string()))
+        serde_json::to_string_pretty(messages)
+            .map_err(|error| GenerateError::Failed(error.to_string()))
     }
 
     async fn generate(
@@ -124,7 +162,9 @@ impl Generator for OpenAiGenerator {
         request: GenerateRequest,
     ) -> Result<mpsc::Receiver<Result<GenerateEvent, GenerateError>>, GenerateError> {
         let permit = Arc::clone(&self.under_way).try_acquire_owned();
-        let permit = permit.map_err(|_| GenerateError::Busy { queued: self.settings.max_queue })?;
+        let permit = permit.map_err(|_| GenerateError::Busy {
+            queued: self.settings.max_queue,
+        })?;
         let response = self.ask(&request).await?;
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let estimated = estimate::tokens(&request.messages);
@@ -136,8 +176,16 @@ impl Generator for OpenAiGenerator {
 type Sender = mpsc::Sender<Result<GenerateEvent, GenerateError>>;
 
 /// Reads the server's events until they end or nobody listens any more.
-async fn relay(response: Response, sender: Sender, _permit: OwnedSemaphorePermit, prompt_tokens: usize) {
-    let mut reading = Reading { prompt_tokens, ..Reading::default() };
+async fn relay(
+    response: Response,
+    sender: Sender,
+    _permit: OwnedSemaphorePermit,
+    prompt_tokens: usize,
+) {
+    let mut reading = Reading {
+        prompt_tokens,
+        ..Reading::default()
+    };
     let mut lines = events::Lines::default();
     let mut bytes = response.bytes_stream();
     loop {
@@ -147,7 +195,9 @@ async fn relay(response: Response, sender: Sender, _permit: OwnedSemaphorePermit
         };
         let told = match next {
             Some(Ok(some)) => reading.accept(lines.push(&some)),
-            Some(Err(error)) => vec![Err(GenerateError::Failed(format!("the connection to the model broke: {error}")))],
+            Some(Err(error)) => vec![Err(GenerateError::Failed(format!(
+                "the connection to the model broke: {error}"
+            )))],
             None => vec![reading.end()],
         };
         for event in told {
@@ -179,7 +229,9 @@ impl Reading {
             }
             match serde_json::from_str::<ChatPiece>(&data) {
                 Ok(piece) => self.piece(piece, &mut out),
-                Err(error) => out.push(Err(GenerateError::Failed(format!("the model's server sent `{data}`: {error}")))),
+                Err(error) => out.push(Err(GenerateError::Failed(format!(
+                    "the model's server sent `{data}`: {error}"
+                )))),
             }
             if out.last().is_some_and(Result::is_err) {
                 break;
@@ -195,23 +247,39 @@ impl Reading {
         }
         self.usage = piece.usage.map(Usage::from).or(self.usage);
         for choice in piece.choices {
-            self.finish_reason = choice.finish_reason.map(|reason| reason.plain()).or(self.finish_reason);
+            self.finish_reason = choice
+                .finish_reason
+                .map(|reason| reason.plain())
+                .or(self.finish_reason);
             let text = choice.delta.content.unwrap_or_default();
-            let logprobs = choice.logprobs.map(|logprobs| logprobs.content.unwrap_or_default()).unwrap_or_default();
+            let logprobs = choice
+                .logprobs
+                .map(|logprobs| logprobs.content.unwrap_or_default())
+                .unwrap_or_default();
             if text.is_empty() && logprobs.is_empty() {
                 continue;
             }
             self.tokens += logprobs.len().max(1);
             // One event may carry several tokens: the text goes with the first, the others bring their probabilities.
             let mut logprobs = logprobs.into_iter().map(wire::WireLogprob::plain);
-            out.push(Ok(GenerateEvent::Token { text, logprob: logprobs.next() }));
-            out.extend(logprobs.map(|logprob| Ok(GenerateEvent::Token { text: String::new(), logprob: Some(logprob) })));
+            out.push(Ok(GenerateEvent::Token {
+                text,
+                logprob: logprobs.next(),
+            }));
+            out.extend(logprobs.map(|logprob| {
+                Ok(GenerateEvent::Token {
+                    text: String::new(),
+                    logprob: Some(logprob),
+                })
+            }));
         }
     }
 
     fn end(&self) -> Result<GenerateEvent, GenerateError> {
         let Some(finish_reason) = self.finish_reason else {
-            return Err(GenerateError::Failed("the model's server ended the answer in the middle".to_owned()));
+            return Err(GenerateError::Failed(
+                "the model's server ended the answer in the middle".to_owned(),
+            ));
         };
         // A server that tells no usage is counted by its events.
         let counted = Usage {
@@ -220,6 +288,9 @@ impl Reading {
             total_tokens: self.prompt_tokens + self.tokens,
             cached_tokens: 0,
         };
-        Ok(GenerateEvent::Done { finish_reason, usage: self.usage.unwrap_or(counted) })
+        Ok(GenerateEvent::Done {
+            finish_reason,
+            usage: self.usage.unwrap_or(counted),
+        })
     }
 }

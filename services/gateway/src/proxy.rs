@@ -10,7 +10,13 @@ use lore_http::{ApiFailure, ErrorCode, RequestId};
 use std::time::Duration;
 
 /// Routes of the ingest service.
-const INGEST: [&str; 5] = ["/v1/collections", "/v1/collections/{*rest}", "/v1/jobs", "/v1/jobs/{*rest}", "/v1/index/{*rest}"];
+const INGEST: [&str; 5] = [
+    "/v1/collections",
+    "/v1/collections/{*rest}",
+    "/v1/jobs",
+    "/v1/jobs/{*rest}",
+    "/v1/index/{*rest}",
+];
 /// Routes of the trainer service.
 const TRAINER: [&str; 10] = [
     "/v1/fine_tuning/{*rest}",
@@ -43,13 +49,26 @@ struct Upstream {
 ///
 /// # Errors
 /// Where the HTTP client cannot be built.
-pub fn proxy(ingest_url: Option<&str>, trainer_url: Option<&str>) -> Result<Router, reqwest::Error> {
-    let client = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none()).build()?;
-    let services = [("ingest", ingest_url, INGEST.as_slice()), ("trainer", trainer_url, TRAINER.as_slice())];
+pub fn proxy(
+    ingest_url: Option<&str>,
+    trainer_url: Option<&str>,
+) -> Result<Router, reqwest::Error> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let services = [
+        ("ingest", ingest_url, INGEST.as_slice()),
+        ("trainer", trainer_url, TRAINER.as_slice()),
+    ];
     let mut router = Router::new();
     for (name, url, routes) in services {
         let Some(url) = url else { continue };
-        let upstream = Upstream { name, url: url.trim_end_matches('/').to_owned(), client: client.clone() };
+        let upstream = Upstream {
+            name,
+            url: url.trim_end_matches('/').to_owned(),
+            client: client.clone(),
+        };
         for route in routes {
             router = router.route(route, any(hand_on).with_state(upstream.clone()));
         }
@@ -57,7 +76,10 @@ pub fn proxy(ingest_url: Option<&str>, trainer_url: Option<&str>) -> Result<Rout
     Ok(router)
 }
 
-async fn hand_on(State(upstream): State<Upstream>, request: Request) -> Result<Response, ApiFailure> {
+async fn hand_on(
+    State(upstream): State<Upstream>,
+    request: Request,
+) -> Result<Response, ApiFailure> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut headers = end_to_end(&parts.headers);
@@ -67,16 +89,23 @@ async fn hand_on(State(upstream): State<Upstream>, request: Request) -> Result<R
     {
         headers.insert("x-request-id", id);
     }
-    let mut request = upstream.client.request(parts.method, format!("{}{path}", upstream.url)).headers(headers);
+    let mut request = upstream
+        .client
+        .request(parts.method, format!("{}{path}", upstream.url))
+        .headers(headers);
     if !body.is_end_stream() {
         request = request.body(reqwest::Body::wrap_stream(body.into_data_stream()));
     }
-    let response = request.send().await.map_err(|error| unreachable_service(&upstream, &error))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| unreachable_service(&upstream, &error))?;
     Ok(handed_back(response))
 }
 
 fn handed_back(response: reqwest::Response) -> Response {
-    let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let status =
+        StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = end_to_end(response.headers());
     (status, headers, Body::from_stream(response.bytes_stream())).into_response()
 }
@@ -92,7 +121,10 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
         header::UPGRADE,
     ];
     let mut kept = headers.clone();
-    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     for name in named.flat_map(|value| value.split(',')) {
         kept.remove(name.trim());
     }
@@ -105,8 +137,13 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
 
 fn unreachable_service(upstream: &Upstream, error: &reqwest::Error) -> ApiFailure {
     let Upstream { name, url, .. } = upstream;
-    ApiFailure::new(ErrorCode::UpstreamUnavailable, format!("the {name} service at {url} does not answer"))
-        .hint(format!("start it with `lore serve {name}`, or correct `services.{name}_url`"))
-        .retry_after(2)
-        .cause(error)
+    ApiFailure::new(
+        ErrorCode::UpstreamUnavailable,
+        format!("the {name} service at {url} does not answer"),
+    )
+    .hint(format!(
+        "start it with `lore serve {name}`, or correct `services.{name}_url`"
+    ))
+    .retry_after(2)
+    .cause(error)
 }

@@ -52,9 +52,17 @@ impl GatewayState {
         let embed_time = embedding.elapsed();
         let retrieving = Instant::now();
         let round = self.rounds(query, vector.as_deref()).await?;
-        let dense = round.dense.first().and_then(|best| DenseEvidence::new(best.score, &background));
+        let dense = round
+            .dense
+            .first()
+            .and_then(|best| DenseEvidence::new(best.score, &background));
         let passages = self.ranked(query.mode, round);
-        Ok(Found { passages, dense, embed_time, retrieve_time: retrieving.elapsed() })
+        Ok(Found {
+            passages,
+            dense,
+            embed_time,
+            retrieve_time: retrieving.elapsed(),
+        })
     }
 
     /// The question's vector and its cosines with the background; nothing where only the lexical side is asked.
@@ -62,7 +70,11 @@ impl GatewayState {
         if query.mode == SearchMode::Lexical {
             return Ok((None, Vec::new()));
         }
-        let embedder = self.parts().embedders.get(&query.collection.embedder).await?;
+        let embedder = self
+            .parts()
+            .embedders
+            .get(&query.collection.embedder)
+            .await?;
         let vector = embedder.embed_query(query.text.to_owned()).await?;
         let background = self.backgrounds().cosines(&embedder, &vector).await?;
         Ok((Some(vector), background))
@@ -70,7 +82,11 @@ impl GatewayState {
 
     /// Asks again, and for more, while some of what the indexes gave cannot be found: then a document was replaced or deleted
     /// in between, and what took its place is found by the next round.
-    async fn rounds(&self, query: &Query<'_>, vector: Option<&[f32]>) -> Result<Round, GatewayError> {
+    async fn rounds(
+        &self,
+        query: &Query<'_>,
+        vector: Option<&[f32]>,
+    ) -> Result<Round, GatewayError> {
         let wanted = self.settings().candidates.max(query.limit);
         let mut round = self.round(query, vector, wanted).await?;
         for doubling in 1..ROUNDS {
@@ -82,27 +98,72 @@ impl GatewayState {
         Ok(round)
     }
 
-    async fn round(&self, query: &Query<'_>, vector: Option<&[f32]>, fetch: usize) -> Result<Round, GatewayError> {
-        let (dense, lexical) = tokio::try_join!(self.dense(query, vector, fetch), self.lexical(query, fetch))?;
+    async fn round(
+        &self,
+        query: &Query<'_>,
+        vector: Option<&[f32]>,
+        fetch: usize,
+    ) -> Result<Round, GatewayError> {
+        let (dense, lexical) =
+            tokio::try_join!(self.dense(query, vector, fetch), self.lexical(query, fetch))?;
         let mut seen = HashSet::new();
-        let all = dense.iter().chain(&lexical).map(|candidate| candidate.chunk_id);
+        let all = dense
+            .iter()
+            .chain(&lexical)
+            .map(|candidate| candidate.chunk_id);
         let ids: Vec<ChunkId> = all.filter(|id| seen.insert(*id)).collect();
-        let hydrated = self.parts().catalog.passages(&query.collection.name, &ids).await?;
-        let stored: HashMap<_, _> = hydrated.passages.into_iter().map(|passage| (passage.chunk_id, passage)).collect();
-        let can_be_found = |side: Vec<Candidate>| side.into_iter().filter(|one| stored.contains_key(&one.chunk_id)).collect();
-        Ok(Round { dense: can_be_found(dense), lexical: can_be_found(lexical), stale: hydrated.stale, stored })
+        let hydrated = self
+            .parts()
+            .catalog
+            .passages(&query.collection.name, &ids)
+            .await?;
+        let stored: HashMap<_, _> = hydrated
+            .passages
+            .into_iter()
+            .map(|passage| (passage.chunk_id, passage))
+            .collect();
+        let can_be_found = |side: Vec<Candidate>| {
+            side.into_iter()
+                .filter(|one| stored.contains_key(&one.chunk_id))
+                .collect()
+        };
+        Ok(Round {
+            dense: can_be_found(dense),
+            lexical: can_be_found(lexical),
+            stale: hydrated.stale,
+            stored,
+        })
     }
 
-    async fn dense(&self, query: &Query<'_>, vector: Option<&[f32]>, fetch: usize) -> Result<Vec<Candidate>, GatewayError> {
-        let Some(vector) = vector else { return Ok(Vec::new()) };
-        Ok(self.parts().dense.search(&query.collection.name, vector, query.filter, fetch).await?)
+    async fn dense(
+        &self,
+        query: &Query<'_>,
+        vector: Option<&[f32]>,
+        fetch: usize,
+    ) -> Result<Vec<Candidate>, GatewayError> {
+        let Some(vector) = vector else {
+            return Ok(Vec::new());
+        };
+        Ok(self
+            .parts()
+            .dense
+            .search(&query.collection.name, vector, query.filter, fetch)
+            .await?)
     }
 
-    async fn lexical(&self, query: &Query<'_>, fetch: usize) -> Result<Vec<Candidate>, GatewayError> {
+    async fn lexical(
+        &self,
+        query: &Query<'_>,
+        fetch: usize,
+    ) -> Result<Vec<Candidate>, GatewayError> {
         if query.mode == SearchMode::Dense {
             return Ok(Vec::new());
         }
-        Ok(self.parts().lexical.search(&query.collection.name, query.text, query.filter, fetch).await?)
+        Ok(self
+            .parts()
+            .lexical
+            .search(&query.collection.name, query.text, query.filter, fetch)
+            .await?)
     }
 
     fn ranked(&self, mode: SearchMode, mut round: Round) -> Vec<Passage> {
@@ -112,12 +173,18 @@ impl GatewayState {
             SearchMode::Dense => dense_only(&dense),
             SearchMode::Lexical => lexical_only(&lexical),
         };
-        fused.iter().filter_map(|fused| Some(passage(round.stored.remove(&fused.chunk_id)?, fused))).collect()
+        fused
+            .iter()
+            .filter_map(|fused| Some(passage(round.stored.remove(&fused.chunk_id)?, fused)))
+            .collect()
     }
 }
 
 fn scored(candidates: &[Candidate]) -> Vec<(ChunkId, f32)> {
-    candidates.iter().map(|candidate| (candidate.chunk_id, candidate.score)).collect()
+    candidates
+        .iter()
+        .map(|candidate| (candidate.chunk_id, candidate.score))
+        .collect()
 }
 
 fn passage(stored: StoredPassage, fused: &Fused) -> Passage {

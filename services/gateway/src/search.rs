@@ -63,13 +63,21 @@ impl GatewayState {
         let limit = checked_limit(request.limit.unwrap_or(DEFAULT_LIMIT), MAX_LIMIT)?;
         let filter = parsed_filter(request.filter.as_ref())?;
         let collection = self.collection(&request.collection).await?;
-        let query = Query { collection: &collection, text, mode: request.mode, filter: filter.as_ref(), limit };
+        let query = Query {
+            collection: &collection,
+            text,
+            mode: request.mode,
+            filter: filter.as_ref(),
+            limit,
+        };
         let started = Instant::now();
         let mut passages = self.find(&query).await?.passages;
         measure::search(word(request.mode), started.elapsed());
         passages.truncate(limit);
         if !request.explain {
-            passages.iter_mut().for_each(|passage| passage.scores = None);
+            passages
+                .iter_mut()
+                .for_each(|passage| passage.scores = None);
         }
         Ok(passages)
     }
@@ -87,19 +95,33 @@ fn word(mode: SearchMode) -> &'static str {
 pub(crate) fn said<'a>(field: &'static str, text: &'a str) -> Result<&'a str, GatewayError> {
     let actual = text.chars().count();
     if actual > MAX_QUERY {
-        return Err(GatewayError::TooLong { field, actual, limit: MAX_QUERY });
+        return Err(GatewayError::TooLong {
+            field,
+            actual,
+            limit: MAX_QUERY,
+        });
     }
     let text = text.trim();
-    if text.is_empty() { Err(GatewayError::Empty(field)) } else { Ok(text) }
+    if text.is_empty() {
+        Err(GatewayError::Empty(field))
+    } else {
+        Ok(text)
+    }
 }
 
 pub(crate) fn checked_limit(limit: usize, most: usize) -> Result<usize, GatewayError> {
     if (1..=most).contains(&limit) {
         return Ok(limit);
     }
-    Err(GatewayError::Invalid { field: "limit", problem: format!("is {limit}, but has to be 1 to {most}") })
+    Err(GatewayError::Invalid {
+        field: "limit",
+        problem: format!("is {limit}, but has to be 1 to {most}"),
+    })
 }
 
 pub(crate) fn parsed_filter(filter: Option<&Value>) -> Result<Option<Filter>, GatewayError> {
-    Ok(filter.filter(|filter| !filter.is_null()).map(Filter::parse).transpose()?)
+    Ok(filter
+        .filter(|filter| !filter.is_null())
+        .map(Filter::parse)
+        .transpose()?)
 }

@@ -72,7 +72,10 @@ impl From<&lore_config::Config> for GatewaySettings {
             },
             prompt_tokens: retrieval.prompt_tokens,
             abstain_sentence: answer.abstain_sentence.clone(),
-            citations: CitationSettings { support_threshold: answer.support_threshold as f32, ..CitationSettings::default() },
+            citations: CitationSettings {
+                support_threshold: answer.support_threshold as f32,
+                ..CitationSettings::default()
+            },
             max_new_tokens: answer.max_new_tokens,
             temperature: answer.temperature as f32,
             strict: answer.strict,
@@ -93,7 +96,11 @@ impl GatewayState {
     /// The state made of these parts.
     pub fn new(parts: GatewayParts) -> Self {
         let started = time::OffsetDateTime::now_utc().unix_timestamp();
-        Self { parts: Arc::new(parts), backgrounds: Arc::default(), started }
+        Self {
+            parts: Arc::new(parts),
+            backgrounds: Arc::default(),
+            started,
+        }
     }
 
     pub(crate) fn parts(&self) -> &GatewayParts {
@@ -114,14 +121,20 @@ impl GatewayState {
     }
 
     pub(crate) fn generator(&self) -> Result<&Arc<dyn Generator>, GatewayError> {
-        self.parts.generator.as_ref().map_err(|missing| GatewayError::NoGenerator(missing.clone()))
+        self.parts
+            .generator
+            .as_ref()
+            .map_err(|missing| GatewayError::NoGenerator(missing.clone()))
     }
 
     /// The collection of that name, or an error that lists those there are.
     pub(crate) async fn collection(&self, name: &str) -> Result<Collection, GatewayError> {
         match self.parts.catalog.collection(name).await {
             Err(lore_catalog::CatalogError::NoCollection(name)) => {
-                Err(GatewayError::NoCollection { name, known: self.collection_names().await? })
+                Err(GatewayError::NoCollection {
+                    name,
+                    known: self.collection_names().await?,
+                })
             }
             other => Ok(other?),
         }
@@ -130,6 +143,10 @@ impl GatewayState {
     /// Names of the first collections, for messages.
     pub(crate) async fn collection_names(&self) -> Result<Vec<String>, GatewayError> {
         let page = self.parts.catalog.collections(None, 20).await?;
-        Ok(page.items.into_iter().map(|collection| collection.name).collect())
+        Ok(page
+            .items
+            .into_iter()
+            .map(|collection| collection.name)
+            .collect())
     }
 }

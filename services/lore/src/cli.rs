@@ -95,7 +95,4 @@ pub enum Command {
     /// Print the OpenAPI description of the HTTP API
     #[command(hide = true)]
     Openapi,
-    /// Parse documents for a server, as its child process
-    #[command(hide = true)]
-    ParseWorker,
 }

@@ -14,11 +14,12 @@ use exit::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if matches!(cli.command, Command::ParseWorker) {
-        // A parser has neither a runtime nor a log: it may be killed at any moment.
+    // Not one of the commands, because it is not for people: `serve` starts it, one for each worker. A parser has neither a
+    // runtime nor a log: it may be killed at any moment.
+    if std::env::args().nth(1).as_deref() == Some("parse-worker") {
         return lore_ingest::parse::worker_main();
     }
+    let cli = Cli::parse();
     let context = Context::new(cli.global);
     match run(&context, cli.command) {
         Ok(()) => ExitCode::SUCCESS,

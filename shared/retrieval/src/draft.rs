@@ -23,7 +23,13 @@ pub struct Draft {
 
 impl Draft {
     /// An empty answer to `question` from `passages`.
-    pub fn new(question: &str, passages: &[Passage], settings: CitationSettings, abstain_sentence: &str, withheld: bool) -> Self {
+    pub fn new(
+        question: &str,
+        passages: &[Passage],
+        settings: CitationSettings,
+        abstain_sentence: &str,
+        withheld: bool,
+    ) -> Self {
         Self {
             question: question.to_owned(),
             evidence: Evidence::new(passages.to_vec()),
@@ -52,7 +58,11 @@ impl Draft {
         if self.may_decline(&resolved.text) {
             return String::new();
         }
-        let new = resolved.text.get(self.sent..).unwrap_or_default().to_owned();
+        let new = resolved
+            .text
+            .get(self.sent..)
+            .unwrap_or_default()
+            .to_owned();
         self.sent += new.len();
         new
     }
@@ -69,15 +79,27 @@ impl Draft {
 
     /// Whether what follows may make it an answer that only says that nothing was found.
     fn may_decline(&self, text: &str) -> bool {
-        self.sent == 0 && (declines(text, &self.abstain_sentence) || self.abstain_sentence.to_lowercase().starts_with(&text.to_lowercase()))
+        self.sent == 0
+            && (declines(text, &self.abstain_sentence)
+                || self
+                    .abstain_sentence
+                    .to_lowercase()
+                    .starts_with(&text.to_lowercase()))
     }
 }
 
 /// Bytes of a text without markers whose sentences cannot change by what follows: all but the last sentence, and one more
 /// where that begins with a bracket, which may still become a marker of the sentence before; nothing inside open code.
 fn settled(text: &str) -> usize {
-    let open = |span: &Span| span.of(text).is_some_and(|sentence| sentence.starts_with(['[', '【', '［', '〔']));
-    let last = sentences(text).into_iter().rev().find(|span| !open(span)).map_or(0, |span| span.start);
+    let open = |span: &Span| {
+        span.of(text)
+            .is_some_and(|sentence| sentence.starts_with(['[', '【', '［', '〔']))
+    };
+    let last = sentences(text)
+        .into_iter()
+        .rev()
+        .find(|span| !open(span))
+        .map_or(0, |span| span.start);
     let code = text.get(..last).unwrap_or_default().matches('`').count();
     if code % 2 == 0 { last } else { 0 }
 }

@@ -15,8 +15,15 @@ impl Language {
     pub fn of(text: &str) -> Self {
         let han = text.chars().filter(|c| is_han(*c)).count();
         let kana = text.chars().any(|c| matches!(c, '\u{3041}'..='\u{30fa}'));
-        let words = text.unicode_words().filter(|word| !word.chars().any(is_han)).count();
-        if han > 0 && !kana && han * 2 >= words { Self::Chinese } else { Self::English }
+        let words = text
+            .unicode_words()
+            .filter(|word| !word.chars().any(is_han))
+            .count();
+        if han > 0 && !kana && han * 2 >= words {
+            Self::Chinese
+        } else {
+            Self::English
+        }
     }
 }
 
@@ -31,8 +38,14 @@ mod tests {
 
     #[test]
     fn a_chinese_question_with_latin_names_is_chinese() {
-        assert_eq!(Language::of("GPT-4 的上下文长度是多少？"), Language::Chinese);
-        assert_eq!(Language::of("What does 道 mean in this text?"), Language::English);
+        assert_eq!(
+            Language::of("GPT-4 的上下文长度是多少？"),
+            Language::Chinese
+        );
+        assert_eq!(
+            Language::of("What does 道 mean in this text?"),
+            Language::English
+        );
         assert_eq!(Language::of("これは何ですか"), Language::English);
         assert_eq!(Language::of(""), Language::English);
     }

@@ -3,8 +3,10 @@
 use crate::sentences::code_spans;
 
 /// Words that models write before the number.
-const LABELS: [&str; 14] =
-    ["passage", "passages", "source", "sources", "doc", "document", "ref", "citation", "^", "资料", "段落", "来源", "文档", "参考"];
+const LABELS: [&str; 14] = [
+    "passage", "passages", "source", "sources", "doc", "document", "ref", "citation", "^", "资料",
+    "段落", "来源", "文档", "参考",
+];
 
 /// A text without its markers, and where they stood.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,11 @@ pub(crate) struct Unmarked {
 /// Takes the markers out of `answer`; numbers outside `1..=passages` are counted and dropped. Code is left as it is.
 pub(crate) fn unmark(answer: &str, passages: usize) -> Unmarked {
     let code = code_spans(answer);
-    let mut out = Unmarked { text: String::with_capacity(answer.len()), marks: Vec::new(), invalid: 0 };
+    let mut out = Unmarked {
+        text: String::with_capacity(answer.len()),
+        marks: Vec::new(),
+        invalid: 0,
+    };
     let mut rest = answer;
     while let Some(c) = rest.chars().next() {
         let at = answer.len() - rest.len();
@@ -55,7 +61,10 @@ fn take(out: &mut Unmarked, numbers: &[usize], passages: usize) {
 fn marker(rest: &str) -> Option<(usize, Vec<usize>)> {
     let open = rest.chars().next().filter(|c| "[【［〔".contains(*c))?;
     let inside = rest.get(open.len_utf8()..)?;
-    let close = inside.char_indices().take(40).find(|(_, c)| "]】］〕".contains(*c))?;
+    let close = inside
+        .char_indices()
+        .take(40)
+        .find(|(_, c)| "]】］〕".contains(*c))?;
     let numbers = numbers(inside.get(..close.0)?)?;
     Some((open.len_utf8() + close.0 + close.1.len_utf8(), numbers))
 }
@@ -80,15 +89,25 @@ fn numbers(inside: &str) -> Option<Vec<usize>> {
 fn unlabelled(part: &str) -> &str {
     let part = part.trim();
     let lower = part.to_lowercase();
-    let label = LABELS.iter().filter(|label| lower.starts_with(**label)).map(|label| label.len()).max();
+    let label = LABELS
+        .iter()
+        .filter(|label| lower.starts_with(**label))
+        .map(|label| label.len())
+        .max();
     let rest = label.and_then(|length| part.get(length..)).unwrap_or(part);
-    rest.trim_start_matches([' ', '#', ':', '：']).split('†').next().unwrap_or_default().trim()
+    rest.trim_start_matches([' ', '#', ':', '：'])
+        .split('†')
+        .next()
+        .unwrap_or_default()
+        .trim()
 }
 
 fn number(text: &str) -> Option<usize> {
     let text = text.trim();
     (1..=3).contains(&text.len()).then_some(())?;
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// Full-width characters as their ASCII twins.
@@ -118,7 +137,11 @@ mod tests {
             ("a [^2].", vec![2]),
         ] {
             let unmarked = unmark(text, 3);
-            assert_eq!(unmarked.marks.iter().map(|mark| mark.1).collect::<Vec<_>>(), numbers, "{text}");
+            assert_eq!(
+                unmarked.marks.iter().map(|mark| mark.1).collect::<Vec<_>>(),
+                numbers,
+                "{text}"
+            );
             assert_eq!(unmarked.text, "a.", "{text}");
         }
     }
@@ -126,7 +149,14 @@ mod tests {
     #[test]
     fn a_number_without_a_passage_is_dropped_and_counted() {
         let unmarked = unmark("Yes [7].", 3);
-        assert_eq!((unmarked.text.as_str(), unmarked.invalid, unmarked.marks.len()), ("Yes.", 1, 0));
+        assert_eq!(
+            (
+                unmarked.text.as_str(),
+                unmarked.invalid,
+                unmarked.marks.len()
+            ),
+            ("Yes.", 1, 0)
+        );
     }
 
     #[test]

@@ -3,12 +3,43 @@
 /// The value of an English number word from two to ninety; `one` is left out because it is mostly a pronoun.
 pub(crate) fn english(word: &str) -> Option<f64> {
     const WORDS: [&str; 28] = [
-        "zero", "", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-        "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty", "fifty", "sixty",
-        "seventy", "eighty", "ninety",
+        "zero",
+        "",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+        "thirty",
+        "forty",
+        "fifty",
+        "sixty",
+        "seventy",
+        "eighty",
+        "ninety",
     ];
-    let place = WORDS.iter().position(|known| !known.is_empty() && *known == word)?;
-    Some(if place <= 20 { place as f64 } else { (place - 18) as f64 * 10.0 })
+    let place = WORDS
+        .iter()
+        .position(|known| !known.is_empty() && *known == word)?;
+    Some(if place <= 20 {
+        place as f64
+    } else {
+        (place - 18) as f64 * 10.0
+    })
 }
 
 /// What a word multiplies the number before it by.
@@ -32,7 +63,9 @@ pub(crate) fn leading(word: &str) -> Option<(f64, usize)> {
     for (at, c) in word.char_indices() {
         match c {
             '0'..='9' => digits.push(c),
-            '０'..='９' => digits.push(char::from(b'0' + u8::try_from(c as u32 - '０' as u32).ok()?)),
+            '０'..='９' => digits.push(char::from(
+                b'0' + u8::try_from(c as u32 - '０' as u32).ok()?,
+            )),
             '.' if !digits.contains('.') => digits.push('.'),
             ',' | '\'' => {}
             _ => break,
@@ -51,7 +84,9 @@ pub(crate) fn spelling(value: f64) -> String {
 /// The value of a run of Chinese numerals (`十五`, `二〇二四`, `三百二`), where it is one.
 pub(crate) fn chinese(run: &[char]) -> Option<f64> {
     if run.iter().all(|c| digit(*c).is_some()) {
-        return run.iter().try_fold(0.0, |value, c| Some(value * 10.0 + digit(*c)?));
+        return run
+            .iter()
+            .try_fold(0.0, |value, c| Some(value * 10.0 + digit(*c)?));
     }
     positional(run)
 }
@@ -114,8 +149,19 @@ mod tests {
 
     #[test]
     fn chinese_numerals_have_their_value() {
-        for (text, value) in [("十五", 15.0), ("二十", 20.0), ("三百零五", 305.0), ("二〇二四", 2024.0), ("一万二千", 12_000.0), ("三亿", 3e8)] {
-            assert_eq!(chinese(&text.chars().collect::<Vec<_>>()), Some(value), "{text}");
+        for (text, value) in [
+            ("十五", 15.0),
+            ("二十", 20.0),
+            ("三百零五", 305.0),
+            ("二〇二四", 2024.0),
+            ("一万二千", 12_000.0),
+            ("三亿", 3e8),
+        ] {
+            assert_eq!(
+                chinese(&text.chars().collect::<Vec<_>>()),
+                Some(value),
+                "{text}"
+            );
         }
     }
 

@@ -81,7 +81,9 @@ pub(crate) fn rewrite_rules(language: Language) -> &'static str {
             "Rewrite the last question of a conversation so that it can be understood without the conversation: replace words such as \
              it, they, that or there by what they stand for, and add what is left out. Write only the question."
         }
-        Language::Chinese => "把对话的最后一个问题改写成不看对话也能明白的问题：把“它”“那里”“这个”等词换成所指的事物，补上省略的内容。只写问题。",
+        Language::Chinese => {
+            "把对话的最后一个问题改写成不看对话也能明白的问题：把“它”“那里”“这个”等词换成所指的事物，补上省略的内容。只写问题。"
+        }
     }
 }
 
@@ -89,14 +91,32 @@ pub(crate) fn rewrite_rules(language: Language) -> &'static str {
 pub(crate) fn rewrite_examples(language: Language) -> [(&'static str, &'static str); 3] {
     match language {
         Language::English => [
-            ("User: How high is the lighthouse of Skarholm?\nAssistant: It is 31 metres high.\nLast question: Who built it?", "Who built the lighthouse of Skarholm?"),
-            ("User: May visitors bring dogs to the orchard?\nAssistant: Yes, on a lead.\nLast question: And bicycles?", "May visitors bring bicycles to the orchard?"),
-            ("User: When does the ferry leave?\nAssistant: At 7:40 and 16:15.\nLast question: What does a ticket cost for children?", "What does a ticket for the ferry cost for children?"),
+            (
+                "User: How high is the lighthouse of Skarholm?\nAssistant: It is 31 metres high.\nLast question: Who built it?",
+                "Who built the lighthouse of Skarholm?",
+            ),
+            (
+                "User: May visitors bring dogs to the orchard?\nAssistant: Yes, on a lead.\nLast question: And bicycles?",
+                "May visitors bring bicycles to the orchard?",
+            ),
+            (
+                "User: When does the ferry leave?\nAssistant: At 7:40 and 16:15.\nLast question: What does a ticket cost for children?",
+                "What does a ticket for the ferry cost for children?",
+            ),
         ],
         Language::Chinese => [
-            ("用户：斯卡岛灯塔有多高？\n助手：高31米。\n最后的问题：它是谁建的？", "斯卡岛灯塔是谁建的？"),
-            ("用户：果园可以带狗吗？\n助手：可以，须拴绳。\n最后的问题：自行车呢？", "果园可以带自行车吗？"),
-            ("用户：渡轮几点发船？\n助手：7:40和16:15。\n最后的问题：儿童票多少钱？", "渡轮的儿童票多少钱？"),
+            (
+                "用户：斯卡岛灯塔有多高？\n助手：高31米。\n最后的问题：它是谁建的？",
+                "斯卡岛灯塔是谁建的？",
+            ),
+            (
+                "用户：果园可以带狗吗？\n助手：可以，须拴绳。\n最后的问题：自行车呢？",
+                "果园可以带自行车吗？",
+            ),
+            (
+                "用户：渡轮几点发船？\n助手：7:40和16:15。\n最后的问题：儿童票多少钱？",
+                "渡轮的儿童票多少钱？",
+            ),
         ],
     }
 }

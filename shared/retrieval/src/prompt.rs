@@ -37,19 +37,34 @@ impl Prompt<'_> {
         let language = Language::of(self.question);
         let mut messages = vec![Message::new(Role::System, self.system(language))];
         for example in phrases::examples(language) {
-            messages.push(Message::new(Role::User, example.question_with_passages(language)));
+            messages.push(Message::new(
+                Role::User,
+                example.question_with_passages(language),
+            ));
             messages.push(Message::new(Role::Assistant, example.answer));
         }
         messages.extend(self.kept_history());
-        let passages: String = self.passages.iter().zip(1..).map(|(passage, number)| passage_block(number, passage)).collect();
-        messages.push(Message::new(Role::User, with_passages(language, &passages, &tamed(self.question))));
+        let passages: String = self
+            .passages
+            .iter()
+            .zip(1..)
+            .map(|(passage, number)| passage_block(number, passage))
+            .collect();
+        messages.push(Message::new(
+            Role::User,
+            with_passages(language, &passages, &tamed(self.question)),
+        ));
         messages
     }
 
     /// The rules, and after them what the caller's own system messages say.
     fn system(&self, language: Language) -> String {
         let mut text = phrases::rules(language).replace("{abstain}", self.abstain_sentence);
-        for message in self.history.iter().filter(|message| message.role == Role::System) {
+        for message in self
+            .history
+            .iter()
+            .filter(|message| message.role == Role::System)
+        {
             let _ = write!(text, "\n\n{}", message.content.trim());
         }
         text
@@ -57,11 +72,17 @@ impl Prompt<'_> {
 
     /// The last turns, shortened, without markers: their numbers belong to other passages.
     fn kept_history(&self) -> Vec<Message> {
-        let turns: Vec<&Message> =
-            self.history.iter().filter(|message| matches!(message.role, Role::User | Role::Assistant)).collect();
+        let turns: Vec<&Message> = self
+            .history
+            .iter()
+            .filter(|message| matches!(message.role, Role::User | Role::Assistant))
+            .collect();
         let mut first = turns.len().saturating_sub(MAX_HISTORY);
         // A template may insist on a user's turn first.
-        while turns.get(first).is_some_and(|message| message.role != Role::User) {
+        while turns
+            .get(first)
+            .is_some_and(|message| message.role != Role::User)
+        {
             first += 1;
         }
         turns.into_iter().skip(first).map(shortened).collect()
@@ -83,13 +104,23 @@ pub fn passage_block(number: usize, passage: &Passage) -> String {
     if let Some(page) = passage.page {
         let _ = write!(place, ", p. {page}");
     }
-    format!("[{number}] ({})\n{}\n\n", tamed(&place).replace('\n', " "), tamed(passage.text.trim()))
+    format!(
+        "[{number}] ({})\n{}\n\n",
+        tamed(&place).replace('\n', " "),
+        tamed(passage.text.trim())
+    )
 }
 
 pub(crate) fn with_passages(language: Language, passages: &str, question: &str) -> String {
     match language {
-        Language::English => format!("<passages>\n{}\n</passages>\n\nQuestion: {question}", passages.trim_end()),
-        Language::Chinese => format!("<passages>\n{}\n</passages>\n\n问题：{question}", passages.trim_end()),
+        Language::English => format!(
+            "<passages>\n{}\n</passages>\n\nQuestion: {question}",
+            passages.trim_end()
+        ),
+        Language::Chinese => format!(
+            "<passages>\n{}\n</passages>\n\n问题：{question}",
+            passages.trim_end()
+        ),
     }
 }
 
@@ -100,7 +131,18 @@ fn tamed(text: &str) -> String {
     for (at, c) in text.char_indices() {
         out.push(c);
         let rest = lower.get(at..).unwrap_or_default();
-        let dangerous = ["<|", "<passages", "</passages", "<s>", "</s>", "[inst", "[/inst", "<start_of_turn", "<end_of_turn", "<<sys"];
+        let dangerous = [
+            "<|",
+            "<passages",
+            "</passages",
+            "<s>",
+            "</s>",
+            "[inst",
+            "[/inst",
+            "<start_of_turn",
+            "<end_of_turn",
+            "<<sys",
+        ];
         if dangerous.iter().any(|mark| rest.starts_with(mark)) {
             out.push(' ');
         }

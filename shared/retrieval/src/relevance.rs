@@ -16,7 +16,11 @@ impl DenseEvidence {
     pub fn new(best: f32, background: &[f32]) -> Option<Self> {
         let count = background.len() as f32;
         let mean = background.iter().sum::<f32>() / count;
-        let variance = background.iter().map(|cosine| (cosine - mean).powi(2)).sum::<f32>() / (count - 1.0);
+        let variance = background
+            .iter()
+            .map(|cosine| (cosine - mean).powi(2))
+            .sum::<f32>()
+            / (count - 1.0);
         let z_score = (best - mean) / variance.sqrt().max(1e-4);
         (background.len() >= 8).then_some(Self { z_score })
     }
@@ -47,18 +51,46 @@ impl Relevance {
     ///
     /// # Source
     /// The weights were fitted with `services/gateway/examples/relevance_quality.rs`, which prints how well they do.
-    pub fn judge(question: &str, passages: &[Passage], pool: &[&str], dense: Option<DenseEvidence>) -> Self {
-        let asked: Vec<Term> = terms(question).into_iter().filter(Term::is_content).collect();
+    pub fn judge(
+        question: &str,
+        passages: &[Passage],
+        pool: &[&str],
+        dense: Option<DenseEvidence>,
+    ) -> Self {
+        let asked: Vec<Term> = terms(question)
+            .into_iter()
+            .filter(Term::is_content)
+            .collect();
         let shown: Vec<HashSet<String>> = passages.iter().map(vocabulary).collect();
         let rarity = Rarity::of(pool);
-        let coverage = shown.iter().map(|words| coverage(&asked, words, &rarity)).fold(0.0, f32::max);
+        let coverage = shown
+            .iter()
+            .map(|words| coverage(&asked, words, &rarity))
+            .fold(0.0, f32::max);
         let language = Language::of(question);
-        let across_languages = !passages.is_empty() && passages.iter().all(|passage| Language::of(&passage.text) != language);
+        let across_languages = !passages.is_empty()
+            && passages
+                .iter()
+                .all(|passage| Language::of(&passage.text) != language);
         let z_score = dense.map(|dense| dense.z_score);
-        let names_missing = if across_languages { 0.0 } else { names_missing(&asked, &shown) };
+        let names_missing = if across_languages {
+            0.0
+        } else {
+            names_missing(&asked, &shown)
+        };
         let logit = logit(coverage, names_missing, z_score, across_languages);
-        let probability = if passages.is_empty() { 0.0 } else { 1.0 / (1.0 + (-logit).exp()) };
-        Self { coverage, names_missing, z_score, across_languages, probability }
+        let probability = if passages.is_empty() {
+            0.0
+        } else {
+            1.0 / (1.0 + (-logit).exp())
+        };
+        Self {
+            coverage,
+            names_missing,
+            z_score,
+            across_languages,
+            probability,
+        }
     }
 
     /// Whether it is worth asking the model.
@@ -79,7 +111,11 @@ fn logit(coverage: f32, names_missing: f32, z_score: Option<f32>, across_languag
 
 fn vocabulary(passage: &Passage) -> HashSet<String> {
     let heading = format!("{} {}", passage.document_name, passage.heading.join(" "));
-    terms(&passage.text).into_iter().chain(terms(&heading)).map(|term| term.text).collect()
+    terms(&passage.text)
+        .into_iter()
+        .chain(terms(&heading))
+        .map(|term| term.text)
+        .collect()
 }
 
 fn coverage(asked: &[Term], words: &HashSet<String>, rarity: &Rarity) -> f32 {
@@ -87,14 +123,24 @@ fn coverage(asked: &[Term], words: &HashSet<String>, rarity: &Rarity) -> f32 {
     for term in asked {
         let weight = term.weight * rarity.of_term(&term.text);
         total += weight;
-        covered += if words.contains(&term.text) { weight } else { 0.0 };
+        covered += if words.contains(&term.text) {
+            weight
+        } else {
+            0.0
+        };
     }
     if total == 0.0 { 0.0 } else { covered / total }
 }
 
 fn names_missing(asked: &[Term], shown: &[HashSet<String>]) -> f32 {
-    let names: Vec<&Term> = asked.iter().filter(|term| matches!(term.kind, Kind::Name | Kind::Number)).collect();
-    let missing = names.iter().filter(|term| !shown.iter().any(|words| words.contains(&term.text))).count();
+    let names: Vec<&Term> = asked
+        .iter()
+        .filter(|term| matches!(term.kind, Kind::Name | Kind::Number))
+        .collect();
+    let missing = names
+        .iter()
+        .filter(|term| !shown.iter().any(|words| words.contains(&term.text)))
+        .count();
     missing as f32 / names.len().max(1) as f32
 }
 
@@ -108,11 +154,18 @@ impl Rarity {
     fn of(pool: &[&str]) -> Self {
         let mut frequency = HashMap::new();
         for text in pool {
-            for term in terms(text).into_iter().map(|term| term.text).collect::<HashSet<_>>() {
+            for term in terms(text)
+                .into_iter()
+                .map(|term| term.text)
+                .collect::<HashSet<_>>()
+            {
                 *frequency.entry(term).or_insert(0) += 1;
             }
         }
-        Self { frequency, texts: pool.len() }
+        Self {
+            frequency,
+            texts: pool.len(),
+        }
     }
 
     fn of_term(&self, term: &str) -> f32 {
@@ -124,14 +177,36 @@ impl Rarity {
 /// Whether an answer says only that nothing was found: the configured sentence, or one of the ways in which models say it.
 pub fn declines(answer: &str, abstain_sentence: &str) -> bool {
     const PHRASES: [&str; 22] = [
-        "do not contain", "does not contain", "don't contain", "do not provide", "does not provide", "do not mention", "does not mention",
-        "not mentioned in the", "no information", "cannot be found in", "could not find", "cannot answer", "can't answer", "not able to answer",
-        "not enough information", "i don't know", "i do not know", "没有提到", "没有相关", "没有答案", "无法回答", "未提及",
+        "do not contain",
+        "does not contain",
+        "don't contain",
+        "do not provide",
+        "does not provide",
+        "do not mention",
+        "does not mention",
+        "not mentioned in the",
+        "no information",
+        "cannot be found in",
+        "could not find",
+        "cannot answer",
+        "can't answer",
+        "not able to answer",
+        "not enough information",
+        "i don't know",
+        "i do not know",
+        "没有提到",
+        "没有相关",
+        "没有答案",
+        "无法回答",
+        "未提及",
     ];
     let plain = crate::markers::unmark(answer.trim(), 0).text;
     let short = crate::sentences(&plain).len() <= 1 && plain.chars().count() <= 200;
     let plain = plain.trim().to_lowercase();
-    let fixed = abstain_sentence.trim().trim_end_matches(['.', '。']).to_lowercase();
+    let fixed = abstain_sentence
+        .trim()
+        .trim_end_matches(['.', '。'])
+        .to_lowercase();
     let begins = !fixed.is_empty() && plain.starts_with(&fixed);
     plain.is_empty() || begins || (short && PHRASES.iter().any(|phrase| plain.contains(phrase)))
 }

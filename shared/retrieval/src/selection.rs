@@ -18,7 +18,10 @@ pub fn without_repetition(passages: Vec<Passage>) -> Vec<Passage> {
     let mut kept: Vec<(Passage, HashSet<u64>)> = Vec::with_capacity(passages.len());
     for passage in passages {
         let shape = shingles(&passage.text);
-        if !kept.iter().any(|(other, other_shape)| overlaps(other, &passage) || same(other_shape, &shape)) {
+        if !kept
+            .iter()
+            .any(|(other, other_shape)| overlaps(other, &passage) || same(other_shape, &shape))
+        {
             kept.push((passage, shape));
         }
     }
@@ -29,7 +32,11 @@ fn overlaps(one: &Passage, other: &Passage) -> bool {
     if (one.document_id, one.version) != (other.document_id, other.version) {
         return false;
     }
-    let common = Span::new(one.span.start.max(other.span.start), one.span.end.min(other.span.end)).len();
+    let common = Span::new(
+        one.span.start.max(other.span.start),
+        one.span.end.min(other.span.end),
+    )
+    .len();
     let shorter = one.span.len().min(other.span.len()).max(1);
     common as f32 / shorter as f32 > HEAVY_OVERLAP
 }
@@ -49,7 +56,11 @@ fn shingles(text: &str) -> HashSet<u64> {
         part.hash(&mut hasher);
         hasher.finish()
     };
-    if words.len() < 3 { HashSet::from([hash(&words)]) } else { words.windows(3).map(hash).collect() }
+    if words.len() < 3 {
+        HashSet::from([hash(&words)])
+    } else {
+        words.windows(3).map(hash).collect()
+    }
 }
 
 /// What [`pack`] chose.
@@ -68,11 +79,28 @@ pub struct Packed {
 ///
 /// # Guarantees
 /// The order stays; `tokens <= budget`; at most `limit` passages.
-pub fn pack(passages: Vec<Passage>, budget: usize, limit: usize, mut count: impl FnMut(&Passage) -> usize) -> Packed {
-    let mut packed = Packed { passages: Vec::new(), left_out: 0, tokens: 0 };
+pub fn pack(
+    passages: Vec<Passage>,
+    budget: usize,
+    limit: usize,
+    mut count: impl FnMut(&Passage) -> usize,
+) -> Packed {
+    let mut packed = Packed {
+        passages: Vec::new(),
+        left_out: 0,
+        tokens: 0,
+    };
     for passage in passages {
-        let tokens = if packed.passages.len() < limit { count(&passage) } else { usize::MAX };
-        match packed.tokens.checked_add(tokens).filter(|total| *total <= budget) {
+        let tokens = if packed.passages.len() < limit {
+            count(&passage)
+        } else {
+            usize::MAX
+        };
+        match packed
+            .tokens
+            .checked_add(tokens)
+            .filter(|total| *total <= budget)
+        {
             Some(total) => {
                 packed.tokens = total;
                 packed.passages.push(passage);

@@ -27,7 +27,11 @@ pub fn sentences(text: &str) -> Vec<Span> {
 
 /// The parts of `text` that are code: fenced blocks and `inline code`.
 pub(crate) fn code_spans(text: &str) -> Vec<Span> {
-    let mut out: Vec<Span> = blocks(text).into_iter().filter(|block| block.code).map(|block| block.span).collect();
+    let mut out: Vec<Span> = blocks(text)
+        .into_iter()
+        .filter(|block| block.code)
+        .map(|block| block.span)
+        .collect();
     let mut open: Option<usize> = None;
     for (at, c) in text.char_indices() {
         if out.iter().any(|span| span.range().contains(&at)) || c == '\n' {
@@ -84,13 +88,17 @@ fn extend_or_push(out: &mut Vec<Block>, span: Span, joins: bool, code: bool) {
 
 /// Whether a line goes on with the sentence of the line before it: PDF and hand-wrapped text break lines anywhere.
 fn continues(text: &str, out: &[Block], line: &str) -> bool {
-    let Some(before) = out.last().and_then(|block| block.span.of(text)) else { return false };
+    let Some(before) = out.last().and_then(|block| block.span.of(text)) else {
+        return false;
+    };
     if line.starts_with('|') {
         return false;
     }
     let last_line = before.trim_end().rsplit('\n').next().unwrap_or_default();
     let first = line.chars().next();
-    last_line.chars().count() >= 40 || first.is_some_and(char::is_lowercase) || last_line.trim_end().ends_with([',', '，', '、'])
+    last_line.chars().count() >= 40
+        || first.is_some_and(char::is_lowercase)
+        || last_line.trim_end().ends_with([',', '，', '、'])
 }
 
 fn indent(line: &str) -> usize {
@@ -103,24 +111,41 @@ fn opening(line: &str) -> usize {
     let rest = line.get(indent..).unwrap_or_default();
     let bullet = bullet(rest);
     let after = rest.get(bullet..).unwrap_or_default();
-    if bullet == 0 || after.trim().is_empty() { indent } else { indent + bullet + self::indent(after) }
+    if bullet == 0 || after.trim().is_empty() {
+        indent
+    } else {
+        indent + bullet + self::indent(after)
+    }
 }
 
 fn bullet(rest: &str) -> usize {
     let marks = rest.bytes().take_while(|b| *b == b'#').count();
-    if marks > 0 && rest.get(marks..).is_some_and(|after| after.starts_with(' ')) {
+    if marks > 0
+        && rest
+            .get(marks..)
+            .is_some_and(|after| after.starts_with(' '))
+    {
         return marks;
     }
     if let Some(c) = rest.chars().next()
         && "-*•·–>".contains(c)
-        && rest.get(c.len_utf8()..).is_some_and(|after| after.starts_with(' '))
+        && rest
+            .get(c.len_utf8()..)
+            .is_some_and(|after| after.starts_with(' '))
     {
         return c.len_utf8();
     }
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let mark = rest.get(digits..).and_then(|after| after.chars().next());
     match mark {
-        Some(c @ ('.' | ')')) if (1..=3).contains(&digits) && rest.get(digits + 1..).is_some_and(|after| after.starts_with(' ')) => digits + c.len_utf8(),
+        Some(c @ ('.' | ')'))
+            if (1..=3).contains(&digits)
+                && rest
+                    .get(digits + 1..)
+                    .is_some_and(|after| after.starts_with(' ')) =>
+        {
+            digits + c.len_utf8()
+        }
         Some(c @ ('、' | '．' | '）')) if (1..=3).contains(&digits) => digits + c.len_utf8(),
         _ => 0,
     }
@@ -152,7 +177,11 @@ fn is_end(text: &str, block: Span, at: usize, c: char) -> bool {
 
 fn ends_before_space(text: &str, block: Span, after: usize) -> bool {
     let end = after_closers(text, block, after);
-    let next = Span::new(end, block.end).of(text).unwrap_or_default().chars().next();
+    let next = Span::new(end, block.end)
+        .of(text)
+        .unwrap_or_default()
+        .chars()
+        .next();
     next.is_none_or(|c| c.is_whitespace() || crate::language::is_han(c))
 }
 
@@ -177,19 +206,33 @@ fn after_closers(text: &str, block: Span, from: usize) -> usize {
 /// Bytes of a reference such as `[12]` at the start of `tail`.
 fn reference(tail: &str) -> Option<usize> {
     let inside = tail.strip_prefix('[')?;
-    let length = inside.find(']').filter(|length| (1..=12).contains(length))?;
-    let numbers = inside.get(..length)?.bytes().all(|b| b.is_ascii_digit() || b", -".contains(&b));
+    let length = inside
+        .find(']')
+        .filter(|length| (1..=12).contains(length))?;
+    let numbers = inside
+        .get(..length)?
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b", -".contains(&b));
     numbers.then_some(length + 2)
 }
 
 /// Whether the full stop at `at` belongs to an abbreviation or an initial.
 fn abbreviates(text: &str, block: Span, at: usize) -> bool {
     let before = Span::new(block.start, at).of(text).unwrap_or_default();
-    let word = before.rsplit(|c: char| c.is_whitespace() || "(\"'“".contains(c)).next().unwrap_or_default();
-    let after = Span::new(at + 1, block.end).of(text).unwrap_or_default().trim_start();
+    let word = before
+        .rsplit(|c: char| c.is_whitespace() || "(\"'“".contains(c))
+        .next()
+        .unwrap_or_default();
+    let after = Span::new(at + 1, block.end)
+        .of(text)
+        .unwrap_or_default()
+        .trim_start();
     let lower_follows = after.chars().next().is_some_and(char::is_lowercase);
-    let initial = word.chars().count() == 1 && word.chars().all(char::is_uppercase) && !after.is_empty();
-    let known = ABBREVIATIONS.split_whitespace().any(|known| known == word.to_lowercase());
+    let initial =
+        word.chars().count() == 1 && word.chars().all(char::is_uppercase) && !after.is_empty();
+    let known = ABBREVIATIONS
+        .split_whitespace()
+        .any(|known| known == word.to_lowercase());
     initial || lower_follows || (known && !after.is_empty())
 }
 
@@ -211,7 +254,13 @@ fn cut_before(text: &str, span: Span) -> usize {
     }
     let head = Span::new(span.start, limit).of(text).unwrap_or_default();
     let at = head.rfind(|c: char| c.is_whitespace() || "，、；,;".contains(c));
-    at.and_then(|at| head.get(at..)?.chars().next().map(|c| span.start + at + c.len_utf8())).unwrap_or(limit)
+    at.and_then(|at| {
+        head.get(at..)?
+            .chars()
+            .next()
+            .map(|c| span.start + at + c.len_utf8())
+    })
+    .unwrap_or(limit)
 }
 
 fn push_short(text: &str, span: Span, out: &mut Vec<Span>) {
@@ -228,37 +277,71 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> Vec<&str> {
-        sentences(text).into_iter().filter_map(|span| span.of(text)).collect()
+        sentences(text)
+            .into_iter()
+            .filter_map(|span| span.of(text))
+            .collect()
     }
 
     #[test]
     fn abbreviations_and_decimals_do_not_end_a_sentence() {
-        assert_eq!(split("Dr. Li paid 3.5 percent, e.g. in the U.S. market. It rained."), ["Dr. Li paid 3.5 percent, e.g. in the U.S. market.", "It rained."]);
-        assert_eq!(split("See J. K. Rowling vs. Fig. 3. Done!"), ["See J. K. Rowling vs. Fig. 3.", "Done!"]);
+        assert_eq!(
+            split("Dr. Li paid 3.5 percent, e.g. in the U.S. market. It rained."),
+            [
+                "Dr. Li paid 3.5 percent, e.g. in the U.S. market.",
+                "It rained."
+            ]
+        );
+        assert_eq!(
+            split("See J. K. Rowling vs. Fig. 3. Done!"),
+            ["See J. K. Rowling vs. Fig. 3.", "Done!"]
+        );
     }
 
     #[test]
     fn chinese_sentences_end_without_a_space() {
-        assert_eq!(split("退款需要14天。“是吗？”他问。好"), ["退款需要14天。", "“是吗？”", "他问。", "好"]);
+        assert_eq!(
+            split("退款需要14天。“是吗？”他问。好"),
+            ["退款需要14天。", "“是吗？”", "他问。", "好"]
+        );
     }
 
     #[test]
     fn list_items_and_headings_stand_alone() {
-        assert_eq!(split("# Leave\n- first item\n- second item. With more\n\n1. one\n2. two"), ["Leave", "first item", "second item.", "With more", "one", "two"]);
+        assert_eq!(
+            split("# Leave\n- first item\n- second item. With more\n\n1. one\n2. two"),
+            [
+                "Leave",
+                "first item",
+                "second item.",
+                "With more",
+                "one",
+                "two"
+            ]
+        );
     }
 
     #[test]
     fn wrapped_lines_are_one_sentence() {
-        assert_eq!(split("The refund is paid within fourteen days after\nthe parcel came back."), ["The refund is paid within fourteen days after\nthe parcel came back."]);
+        assert_eq!(
+            split("The refund is paid within fourteen days after\nthe parcel came back."),
+            ["The refund is paid within fourteen days after\nthe parcel came back."]
+        );
     }
 
     #[test]
     fn code_is_one_piece() {
-        assert_eq!(split("Run:\n```sh\na. b\nc! d\n```\nDone."), ["Run:", "a. b\nc! d", "Done."]);
+        assert_eq!(
+            split("Run:\n```sh\na. b\nc! d\n```\nDone."),
+            ["Run:", "a. b\nc! d", "Done."]
+        );
     }
 
     #[test]
     fn a_reference_number_closes_its_sentence() {
-        assert_eq!(split("Cells die.[3] They grow."), ["Cells die.[3]", "They grow."]);
+        assert_eq!(
+            split("Cells die.[3] They grow."),
+            ["Cells die.[3]", "They grow."]
+        );
     }
 }

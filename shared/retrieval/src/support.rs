@@ -75,8 +75,15 @@ pub(crate) struct ClaimTerms {
 impl ClaimTerms {
     /// The terms of `claim`; those of `question` help to choose between places, and do not count as support.
     pub fn new(claim: &str, question: &str) -> Self {
-        let context = terms(question).into_iter().filter(Term::is_content).map(|term| term.text).collect();
-        Self { terms: terms(claim), context }
+        let context = terms(question)
+            .into_iter()
+            .filter(Term::is_content)
+            .map(|term| term.text)
+            .collect();
+        Self {
+            terms: terms(claim),
+            context,
+        }
     }
 
     /// Whether it says something that can be backed.
@@ -96,7 +103,12 @@ impl Evidence {
             }
         }
         let sentences = indexed.iter().map(|passage| passage.sentences.len()).sum();
-        Self { passages, indexed, frequency, sentences }
+        Self {
+            passages,
+            indexed,
+            frequency,
+            sentences,
+        }
     }
 
     /// The passages themselves.
@@ -106,14 +118,27 @@ impl Evidence {
 
     /// The best place in each passage, in the passages' order; `None` for a passage without a sentence.
     pub fn align(&self, claim: &ClaimTerms) -> Vec<Option<Alignment>> {
-        let places: Vec<Option<Place>> = self.indexed.iter().map(|passage| self.place(claim, passage)).collect();
+        let places: Vec<Option<Place>> = self
+            .indexed
+            .iter()
+            .map(|passage| self.place(claim, passage))
+            .collect();
         // The passage that speaks most of what the claim speaks of decides whether it is contradicted: another one, which
         // merely shares some words, must not back it then.
-        let best = places.iter().flatten().max_by(|a, b| a.coverage.total_cmp(&b.coverage));
-        let agreement = best.filter(|best| best.coverage >= SAME_SUBJECT).map_or(1.0, |best| best.agreement);
+        let best = places
+            .iter()
+            .flatten()
+            .max_by(|a, b| a.coverage.total_cmp(&b.coverage));
+        let agreement = best
+            .filter(|best| best.coverage >= SAME_SUBJECT)
+            .map_or(1.0, |best| best.agreement);
         let alignment = |(passage, place): (usize, Option<Place>)| {
             let place = place?;
-            Some(Alignment { passage, quote: place.quote, support: place.coverage * place.agreement.min(agreement) })
+            Some(Alignment {
+                passage,
+                quote: place.quote,
+                support: place.coverage * place.agreement.min(agreement),
+            })
         };
         places.into_iter().enumerate().map(alignment).collect()
     }
@@ -127,21 +152,40 @@ impl Evidence {
         let scored = windows.filter_map(|window| {
             let sentences = passage.sentences.get(window)?;
             let coverage = self.coverage(claim, passage, sentences);
-            let choice = coverage + 0.25 * context_share(claim, sentences) - PER_SENTENCE * sentences.len() as f32;
+            let choice = coverage + 0.25 * context_share(claim, sentences)
+                - PER_SENTENCE * sentences.len() as f32;
             Some((choice, coverage, sentences))
         });
-        let by_choice = |a: &(f32, f32, Window), b: &(f32, f32, Window)| a.0.total_cmp(&b.0).then(start(b.2).cmp(&start(a.2)));
+        let by_choice = |a: &(f32, f32, Window), b: &(f32, f32, Window)| {
+            a.0.total_cmp(&b.0).then(start(b.2).cmp(&start(a.2)))
+        };
         let (_, coverage, window) = scored.max_by(by_choice)?;
         let quote = Span::new(window.first()?.0.start, window.last()?.0.end);
-        Some(Place { quote, coverage, agreement: agreement(&claim.terms, window) })
+        Some(Place {
+            quote,
+            coverage,
+            agreement: agreement(&claim.terms, window),
+        })
     }
 
     fn coverage(&self, claim: &ClaimTerms, passage: &Indexed, window: Window) -> f32 {
-        let quote: HashSet<&str> = window.iter().flat_map(|(_, terms)| terms).map(|term| term.text.as_str()).collect();
+        let quote: HashSet<&str> = window
+            .iter()
+            .flat_map(|(_, terms)| terms)
+            .map(|term| term.text.as_str())
+            .collect();
         let mut seen = HashSet::new();
         let mut shares = Shares::default();
-        for term in claim.terms.iter().filter(|term| term.is_content() && seen.insert(term.text.as_str())) {
-            shares.add(term.kind, term.weight * self.rarity(&term.text), passage.credit(&quote, term));
+        for term in claim
+            .terms
+            .iter()
+            .filter(|term| term.is_content() && seen.insert(term.text.as_str()))
+        {
+            shares.add(
+                term.kind,
+                term.weight * self.rarity(&term.text),
+                passage.credit(&quote, term),
+            );
         }
         shares.coverage()
     }
@@ -157,12 +201,26 @@ impl Evidence {
 impl Indexed {
     fn new(passage: &Passage) -> Self {
         let spans = sentences(&passage.text);
-        let sentences: Vec<(Span, Vec<Term>)> =
-            spans.into_iter().map(|span| (span, terms(span.of(&passage.text).unwrap_or_default()))).collect();
+        let sentences: Vec<(Span, Vec<Term>)> = spans
+            .into_iter()
+            .map(|span| (span, terms(span.of(&passage.text).unwrap_or_default())))
+            .collect();
         let heading = format!("{} {}", passage.document_name, passage.heading.join(" "));
-        let texts = |terms: &[Term]| terms.iter().map(|term| term.text.clone()).collect::<Vec<_>>();
-        let all = sentences.iter().flat_map(|(_, terms)| texts(terms)).collect();
-        Self { heading: texts(&terms(&heading)).into_iter().collect(), all, sentences }
+        let texts = |terms: &[Term]| {
+            terms
+                .iter()
+                .map(|term| term.text.clone())
+                .collect::<Vec<_>>()
+        };
+        let all = sentences
+            .iter()
+            .flat_map(|(_, terms)| texts(terms))
+            .collect();
+        Self {
+            heading: texts(&terms(&heading)).into_iter().collect(),
+            all,
+            sentences,
+        }
     }
 
     /// What a claim's term counts. A number has to stand in the quote itself: elsewhere it counts something else.
@@ -203,7 +261,9 @@ impl Shares {
         if self.total == 0.0 {
             return 0.0;
         }
-        self.covered / self.total * NUMBER_MISSING.powf(self.numbers_missing) * NAME_MISSING.powf(self.names_missing)
+        self.covered / self.total
+            * NUMBER_MISSING.powf(self.numbers_missing)
+            * NAME_MISSING.powf(self.names_missing)
     }
 }
 
@@ -224,15 +284,28 @@ fn context_share(claim: &ClaimTerms, window: Window) -> f32 {
 
 /// Below 1 where claim and quote contradict each other in form.
 fn agreement(claim: &[Term], window: Window) -> f32 {
-    let quote: HashSet<&str> = window.iter().flat_map(|(_, terms)| terms).map(|term| term.text.as_str()).collect();
-    let negated_in_quote: HashMap<&str, bool> = window.iter().flat_map(|(_, terms)| polarity(terms)).collect();
+    let quote: HashSet<&str> = window
+        .iter()
+        .flat_map(|(_, terms)| terms)
+        .map(|term| term.text.as_str())
+        .collect();
+    let negated_in_quote: HashMap<&str, bool> = window
+        .iter()
+        .flat_map(|(_, terms)| polarity(terms))
+        .collect();
     let polarities = polarity(claim);
-    let differs = polarities.iter().any(|(term, negated)| negated_in_quote.get(term).is_some_and(|other| other != negated));
+    let differs = polarities.iter().any(|(term, negated)| {
+        negated_in_quote
+            .get(term)
+            .is_some_and(|other| other != negated)
+    });
     let same_words: HashSet<&str> = claim.iter().map(|term| term.text.as_str()).collect();
     let opposite = same_words
         .iter()
         .filter(|term| !quote.contains(**term))
-        .any(|term| words::opposites(term).any(|other| quote.contains(other) && !same_words.contains(other)));
+        .any(|term| {
+            words::opposites(term).any(|other| quote.contains(other) && !same_words.contains(other))
+        });
     let factor = if differs { NEGATION_DIFFERS } else { 1.0 };
     if opposite { factor * OPPOSITE } else { factor }
 }

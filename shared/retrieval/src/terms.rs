@@ -70,12 +70,21 @@ fn push_word(text: &str, start: usize, word: &str, out: &mut Vec<Term>) {
     let lower = word.to_lowercase();
     if let Some((value, used)) = numbers::leading(word) {
         push_number(start, value, out);
-        if let Some(rest) = word.get(used..).filter(|rest| !matches!(*rest, "" | "st" | "nd" | "rd" | "th" | "s")) {
+        if let Some(rest) = word
+            .get(used..)
+            .filter(|rest| !matches!(*rest, "" | "st" | "nd" | "rd" | "th" | "s"))
+        {
             push_plain(text, start + used, rest, &rest.to_lowercase(), out);
         }
     } else if let Some(value) = numbers::english(&lower) {
         push_number(start, value, out);
-    } else if let (Some(factor), Some(Term { kind: Kind::Number, .. })) = (numbers::magnitude(&lower), out.last()) {
+    } else if let (
+        Some(factor),
+        Some(Term {
+            kind: Kind::Number, ..
+        }),
+    ) = (numbers::magnitude(&lower), out.last())
+    {
         multiply(factor, out);
     } else {
         push_plain(text, start, word, &lower, out);
@@ -91,7 +100,12 @@ fn multiply(factor: f64, out: &mut [Term]) {
 }
 
 fn push_number(start: usize, value: f64, out: &mut Vec<Term>) {
-    out.push(Term { text: numbers::spelling(value), kind: Kind::Number, start, weight: 1.5 });
+    out.push(Term {
+        text: numbers::spelling(value),
+        kind: Kind::Number,
+        start,
+        weight: 1.5,
+    });
 }
 
 fn push_plain(text: &str, start: usize, word: &str, lower: &str, out: &mut Vec<Term>) {
@@ -104,26 +118,40 @@ fn push_plain(text: &str, start: usize, word: &str, lower: &str, out: &mut Vec<T
     } else {
         (Kind::Word, 1.0)
     };
-    out.push(Term { text: words::stem(lower), kind, start, weight });
+    out.push(Term {
+        text: words::stem(lower),
+        kind,
+        start,
+        weight,
+    });
 }
 
 fn is_name(text: &str, start: usize, word: &str) -> bool {
     let capitals = word.chars().filter(|c| c.is_uppercase()).count();
     let digits = word.chars().any(|c| c.is_ascii_digit());
     let first = word.chars().next().is_some_and(char::is_uppercase);
-    capitals > 1 || (digits && word.chars().any(char::is_alphabetic)) || (first && word.len() > 1 && !opens_sentence(text, start))
+    capitals > 1
+        || (digits && word.chars().any(char::is_alphabetic))
+        || (first && word.len() > 1 && !opens_sentence(text, start))
 }
 
 /// Whether nothing but space and opening marks stands between `at` and the end of the sentence before it.
 fn opens_sentence(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
-    let last = before.trim_end_matches(|c: char| c.is_whitespace() || "\"'“‘(（「《*#->".contains(c)).chars().next_back();
+    let last = before
+        .trim_end_matches(|c: char| c.is_whitespace() || "\"'“‘(（「《*#->".contains(c))
+        .chars()
+        .next_back();
     last.is_none_or(|c| ".!?。！？:：;；\n".contains(c))
 }
 
 fn flush_han(run: &mut Vec<(usize, char)>, out: &mut Vec<Term>) {
     let mut rest: &[(usize, char)] = run;
-    while let Some((first, _)) = rest.iter().enumerate().find(|(at, _)| number_at(rest, *at).is_some()) {
+    while let Some((first, _)) = rest
+        .iter()
+        .enumerate()
+        .find(|(at, _)| number_at(rest, *at).is_some())
+    {
         let length = number_at(rest, first).unwrap_or(1);
         push_pairs(rest.get(..first).unwrap_or_default(), out);
         push_han_number(rest.get(first..first + length).unwrap_or_default(), out);
@@ -135,9 +163,22 @@ fn flush_han(run: &mut Vec<(usize, char)>, out: &mut Vec<Term>) {
 
 fn push_han_number(run: &[(usize, char)], out: &mut Vec<Term>) {
     let chars: Vec<char> = run.iter().map(|(_, c)| *c).collect();
-    let starts_with_unit = chars.first().and_then(|c| numbers::magnitude(&c.to_string()));
-    match (starts_with_unit, out.last(), run.first(), numbers::chinese(&chars)) {
-        (Some(factor), Some(Term { kind: Kind::Number, .. }), ..) => multiply(factor, out),
+    let starts_with_unit = chars
+        .first()
+        .and_then(|c| numbers::magnitude(&c.to_string()));
+    match (
+        starts_with_unit,
+        out.last(),
+        run.first(),
+        numbers::chinese(&chars),
+    ) {
+        (
+            Some(factor),
+            Some(Term {
+                kind: Kind::Number, ..
+            }),
+            ..,
+        ) => multiply(factor, out),
         (_, _, Some((start, _)), Some(value)) => push_number(*start, value, out),
         _ => {}
     }
@@ -145,9 +186,12 @@ fn push_han_number(run: &[(usize, char)], out: &mut Vec<Term>) {
 
 /// How many characters of a number start at `at`: a run of numerals that is a number and not part of a word.
 fn number_at(run: &[(usize, char)], at: usize) -> Option<usize> {
-    const COUNTED: &str = "天年月日个次周岁元位名条项小分秒层楼倍章节届国米公里吨克度点岛人家种类座号期版世级度";
+    const COUNTED: &str =
+        "天年月日个次周岁元位名条项小分秒层楼倍章节届国米公里吨克度点岛人家种类座号期版世级度";
     let char_at = |at: usize| run.get(at).map(|(_, c)| *c);
-    let length = (at..run.len()).take_while(|at| char_at(*at).is_some_and(numbers::is_numeral)).count();
+    let length = (at..run.len())
+        .take_while(|at| char_at(*at).is_some_and(numbers::is_numeral))
+        .count();
     if length == 0 {
         return None;
     }
@@ -155,24 +199,54 @@ fn number_at(run: &[(usize, char)], at: usize) -> Option<usize> {
     let counted = char_at(at + length).is_some_and(|next| COUNTED.contains(next));
     let ordinal = at > 0 && char_at(at - 1) == Some('第');
     let alone = length == 1 && char_at(at) != Some('一') && (counted || ordinal);
-    let whole = length > 1 && !matches!((char_at(at), char_at(at + 1)), (Some('千'), Some('万')) | (Some('万'), Some('一')));
+    let whole = length > 1
+        && !matches!(
+            (char_at(at), char_at(at + 1)),
+            (Some('千'), Some('万')) | (Some('万'), Some('一'))
+        );
     (alone || whole || after_digits).then_some(length)
 }
 
 fn push_pairs(run: &[(usize, char)], out: &mut Vec<Term>) {
     if let [(start, only)] = run {
-        let kind = if words::negates(*only) { Kind::Negation } else { Kind::Han };
-        let weight = if words::is_stop_char(*only) || kind == Kind::Negation { 0.0 } else { 0.5 };
-        out.push(Term { text: only.to_string(), kind, start: *start, weight });
+        let kind = if words::negates(*only) {
+            Kind::Negation
+        } else {
+            Kind::Han
+        };
+        let weight = if words::is_stop_char(*only) || kind == Kind::Negation {
+            0.0
+        } else {
+            0.5
+        };
+        out.push(Term {
+            text: only.to_string(),
+            kind,
+            start: *start,
+            weight,
+        });
     }
     for pair in run.windows(2) {
-        let [(start, first), (_, second)] = pair else { continue };
+        let [(start, first), (_, second)] = pair else {
+            continue;
+        };
         if words::negates(*first) {
-            out.push(Term { text: first.to_string(), kind: Kind::Negation, start: *start, weight: 0.0 });
+            out.push(Term {
+                text: first.to_string(),
+                kind: Kind::Negation,
+                start: *start,
+                weight: 0.0,
+            });
         }
-        let stops = usize::from(words::is_stop_char(*first)) + usize::from(words::is_stop_char(*second));
+        let stops =
+            usize::from(words::is_stop_char(*first)) + usize::from(words::is_stop_char(*second));
         let weight = [0.6, 0.15, 0.0].get(stops).copied().unwrap_or(0.0);
-        out.push(Term { text: format!("{first}{second}"), kind: Kind::Han, start: *start, weight });
+        out.push(Term {
+            text: format!("{first}{second}"),
+            kind: Kind::Han,
+            start: *start,
+            weight,
+        });
     }
 }
 
@@ -181,7 +255,11 @@ mod tests {
     use super::*;
 
     fn content(text: &str) -> Vec<String> {
-        terms(text).into_iter().filter(Term::is_content).map(|term| term.text).collect()
+        terms(text)
+            .into_iter()
+            .filter(Term::is_content)
+            .map(|term| term.text)
+            .collect()
     }
 
     #[test]
@@ -194,7 +272,10 @@ mod tests {
 
     #[test]
     fn words_are_stemmed_and_stop_words_do_not_count() {
-        assert_eq!(content("the refunds are returned"), content("a refund returns"));
+        assert_eq!(
+            content("the refunds are returned"),
+            content("a refund returns")
+        );
     }
 
     #[test]

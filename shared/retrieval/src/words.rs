@@ -14,15 +14,37 @@ const STOP: &str = "a an the this that these those it its itself he him his she 
 const NEGATIONS: &str = "not no never none neither nor without cannot can't don't doesn't didn't isn't aren't wasn't weren't won't \
     wouldn't shouldn't couldn't hasn't haven't hadn't unable fail fails failed lack lacks lacking n't nobody nothing";
 
-static STOP_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| STOP.split_whitespace().collect());
-static NEGATION_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| NEGATIONS.split_whitespace().collect());
+static STOP_WORDS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| STOP.split_whitespace().collect());
+static NEGATION_WORDS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| NEGATIONS.split_whitespace().collect());
 
 /// Pairs whose members exclude each other, as stems.
 const OPPOSITES: [(&str, &str); 24] = [
-    ("increas", "decreas"), ("increas", "reduc"), ("higher", "lower"), ("high", "low"), ("before", "after"), ("above", "below"),
-    ("allow", "forbid"), ("allow", "prohibit"), ("permit", "prohibit"), ("positiv", "negativ"), ("minimum", "maximum"),
-    ("first", "last"), ("activ", "inhibit"), ("promot", "inhibit"), ("enhanc", "inhibit"), ("gain", "lose"), ("earli", "lat"),
-    ("增加", "减少"), ("提高", "降低"), ("允许", "禁止"), ("可以", "不得"), ("最高", "最低"), ("最多", "最少"), ("之前", "之后"),
+    ("increas", "decreas"),
+    ("increas", "reduc"),
+    ("higher", "lower"),
+    ("high", "low"),
+    ("before", "after"),
+    ("above", "below"),
+    ("allow", "forbid"),
+    ("allow", "prohibit"),
+    ("permit", "prohibit"),
+    ("positiv", "negativ"),
+    ("minimum", "maximum"),
+    ("first", "last"),
+    ("activ", "inhibit"),
+    ("promot", "inhibit"),
+    ("enhanc", "inhibit"),
+    ("gain", "lose"),
+    ("earli", "lat"),
+    ("增加", "减少"),
+    ("提高", "降低"),
+    ("允许", "禁止"),
+    ("可以", "不得"),
+    ("最高", "最低"),
+    ("最多", "最少"),
+    ("之前", "之后"),
 ];
 
 /// Whether an English word, in lower case, says nothing by itself.
@@ -64,8 +86,20 @@ pub(crate) fn stem(word: &str) -> String {
         return word.to_owned();
     }
     const SUFFIXES: [(&str, &str); 14] = [
-        ("ations", "at"), ("ation", "at"), ("ities", "iti"), ("ity", "iti"), ("ies", "i"), ("sses", "ss"), ("ings", ""), ("ing", ""), ("edly", ""),
-        ("ed", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
+        ("ations", "at"),
+        ("ation", "at"),
+        ("ities", "iti"),
+        ("ity", "iti"),
+        ("ies", "i"),
+        ("sses", "ss"),
+        ("ings", ""),
+        ("ing", ""),
+        ("edly", ""),
+        ("ed", ""),
+        ("ly", ""),
+        ("es", ""),
+        ("s", ""),
+        ("e", ""),
     ];
     if word.ends_with("ss") || word.ends_with("us") {
         return word.to_owned();
@@ -77,7 +111,8 @@ pub(crate) fn stem(word: &str) -> String {
             return undouble(&format!("{root}{with}"));
         }
     }
-    word.strip_suffix('y').map_or_else(|| undouble(word), |root| format!("{root}i"))
+    word.strip_suffix('y')
+        .map_or_else(|| undouble(word), |root| format!("{root}i"))
 }
 
 /// `stopp` is `stop`, but `fall` stays, as its base form has both letters.

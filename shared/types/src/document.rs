@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
 /// A half-open range of bytes, `[start, end)`, written as `[start, end]` in JSON. Both ends are character borders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(from = "[usize; 2]", into = "[usize; 2]")]
 pub struct Span {
     /// First byte.
@@ -186,7 +188,13 @@ pub struct Accepted {
 impl Document {
     /// The fields that filters see: the metadata, flattened, and Lore's own `document.*` fields.
     pub fn fields(&self) -> BTreeMap<String, Vec<Scalar>> {
-        document_fields(&self.metadata, self.id, &self.name, self.format, self.language.as_deref())
+        document_fields(
+            &self.metadata,
+            self.id,
+            &self.name,
+            self.format,
+            self.language.as_deref(),
+        )
     }
 }
 

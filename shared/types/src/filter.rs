@@ -95,7 +95,9 @@ fn parse_time(text: &str) -> Option<i64> {
         return None;
     }
     let time = OffsetDateTime::parse(text, &Rfc3339)
-        .or_else(|_| PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).map(PrimitiveDateTime::assume_utc))
+        .or_else(|_| {
+            PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).map(PrimitiveDateTime::assume_utc)
+        })
         .or_else(|_| Date::parse(text, &Iso8601::DATE).map(|date| date.midnight().assume_utc()))
         .ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000).ok()
@@ -109,7 +111,9 @@ pub enum FilterError {
     #[error("a filter is a JSON object such as {{\"team\": \"hr\"}}, not {0}")]
     NotAnObject(String),
     /// An operator that does not exist.
-    #[error("unknown filter operator `{0}`; known are $eq $ne $gt $gte $lt $lte $in $nin $exists $and $or $not")]
+    #[error(
+        "unknown filter operator `{0}`; known are $eq $ne $gt $gte $lt $lte $in $nin $exists $and $or $not"
+    )]
     UnknownOperator(String),
     /// A value that the operator cannot take.
     #[error("`{operator}` of field `{field}` takes {expected}, not {actual}")]
@@ -124,7 +128,9 @@ pub enum FilterError {
         actual: String,
     },
     /// Too deep or too long.
-    #[error("the filter is too large: at most {MAX_DEPTH} levels and {MAX_COMPARISONS} comparisons")]
+    #[error(
+        "the filter is too large: at most {MAX_DEPTH} levels and {MAX_COMPARISONS} comparisons"
+    )]
     TooLarge,
 }
 
@@ -155,7 +161,10 @@ impl Filter {
         match self {
             Self::And(filters) | Self::Or(filters) => filters.iter().map(Self::comparisons).sum(),
             Self::Not(filter) => filter.comparisons(),
-            Self::Field { is: Comparison::In(values), .. } => values.len().max(1),
+            Self::Field {
+                is: Comparison::In(values),
+                ..
+            } => values.len().max(1),
             Self::Field { .. } => 1,
         }
     }
@@ -165,12 +174,13 @@ impl Comparison {
     fn admits(&self, values: &[Scalar]) -> bool {
         match self {
             Self::In(wanted) => values.iter().any(|value| wanted.contains(value)),
-            Self::Numbers { from, to } => values
+            Self::Numbers { from, to } => values.iter().any(
+                |value| matches!(value, Scalar::Number(number) if within(*number, *from, *to)),
+            ),
+            Self::Times { from, to } => values
                 .iter()
-                .any(|value| matches!(value, Scalar::Number(number) if within(*number, *from, *to))),
-            Self::Times { from, to } => {
-                values.iter().filter_map(Scalar::time).any(|time| within(time, *from, *to))
-            }
+                .filter_map(Scalar::time)
+                .any(|time| within(time, *from, *to)),
             Self::Exists(wanted) => values.is_empty() != *wanted,
         }
     }
@@ -214,7 +224,9 @@ fn parse_object(value: &Value, depth: usize) -> Result<Filter, FilterError> {
     if depth > MAX_DEPTH {
         return Err(FilterError::TooLarge);
     }
-    let Value::Object(object) = value else { return Err(FilterError::NotAnObject(value.to_string())) };
+    let Value::Object(object) = value else {
+        return Err(FilterError::NotAnObject(value.to_string()));
+    };
     let mut all = Vec::with_capacity(object.len());
     for (key, value) in object {
         all.push(match key.as_str() {
@@ -227,43 +239,72 @@ fn parse_object(value: &Value, depth: usize) -> Result<Filter, FilterError> {
             field => parse_field(field, value, depth)?,
         });
     }
-    Ok(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
+    Ok(if all.len() == 1 {
+        all.remove(0)
+    } else {
+        Filter::And(all)
+    })
 }
 
 fn parse_list(operator: &str, value: &Value, depth: usize) -> Result<Vec<Filter>, FilterError> {
     let Value::Array(values) = value else {
         return Err(wrong("", operator, "a list of filters", value));
     };
-    values.iter().map(|value| parse_object(value, depth + 1)).collect()
+    values
+        .iter()
+        .map(|value| parse_object(value, depth + 1))
+        .collect()
 }
 
 fn parse_field(field: &str, value: &Value, depth: usize) -> Result<Filter, FilterError> {
     match value {
         Value::Object(operators) => parse_operators(field, operators, depth),
-        Value::Array(_) => Ok(comparison(field, Comparison::In(scalars(field, "$in", value)?))),
-        _ => Ok(comparison(field, Comparison::In(vec![scalar(field, "$eq", value)?]))),
+        Value::Array(_) => Ok(comparison(
+            field,
+            Comparison::In(scalars(field, "$in", value)?),
+        )),
+        _ => Ok(comparison(
+            field,
+            Comparison::In(vec![scalar(field, "$eq", value)?]),
+        )),
     }
 }
 
-fn parse_operators(field: &str, operators: &Map<String, Value>, depth: usize) -> Result<Filter, FilterError> {
+fn parse_operators(
+    field: &str,
+    operators: &Map<String, Value>,
+    depth: usize,
+) -> Result<Filter, FilterError> {
     let mut all = Vec::with_capacity(operators.len());
     for (operator, value) in operators {
         all.push(match operator.as_str() {
             "$eq" => comparison(field, Comparison::In(vec![scalar(field, operator, value)?])),
-            "$ne" => negate(comparison(field, Comparison::In(vec![scalar(field, operator, value)?]))),
+            "$ne" => negate(comparison(
+                field,
+                Comparison::In(vec![scalar(field, operator, value)?]),
+            )),
             "$in" => comparison(field, Comparison::In(scalars(field, operator, value)?)),
-            "$nin" => negate(comparison(field, Comparison::In(scalars(field, operator, value)?))),
+            "$nin" => negate(comparison(
+                field,
+                Comparison::In(scalars(field, operator, value)?),
+            )),
             "$gt" | "$gte" | "$lt" | "$lte" => comparison(field, border(field, operator, value)?),
             "$exists" => match value {
                 Value::Bool(wanted) => comparison(field, Comparison::Exists(*wanted)),
                 _ => return Err(wrong(field, operator, "true or false", value)),
             },
             "$not" if depth < MAX_DEPTH => negate(parse_field(field, value, depth + 1)?),
-            _ if operator.starts_with('$') => return Err(FilterError::UnknownOperator(operator.clone())),
+            _ if operator.starts_with('$') => {
+                return Err(FilterError::UnknownOperator(operator.clone()));
+            }
             nested => parse_field(&format!("{field}.{nested}"), value, depth + 1)?,
         });
     }
-    Ok(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
+    Ok(if all.len() == 1 {
+        all.remove(0)
+    } else {
+        Filter::And(all)
+    })
 }
 
 fn border(field: &str, operator: &str, value: &Value) -> Result<Comparison, FilterError> {
@@ -272,26 +313,46 @@ fn border(field: &str, operator: &str, value: &Value) -> Result<Comparison, Filt
     let scalar = Scalar::of(value);
     if let Some(Scalar::Number(number)) = scalar {
         let side = Some((number, closed));
-        return Ok(Comparison::Numbers { from: side.filter(|_| lower), to: side.filter(|_| !lower) });
+        return Ok(Comparison::Numbers {
+            from: side.filter(|_| lower),
+            to: side.filter(|_| !lower),
+        });
     }
     let Some(time) = scalar.as_ref().and_then(Scalar::time) else {
-        return Err(wrong(field, operator, "a number, an ISO date or an RFC 3339 time", value));
+        return Err(wrong(
+            field,
+            operator,
+            "a number, an ISO date or an RFC 3339 time",
+            value,
+        ));
     };
     let side = Some((time, closed));
-    Ok(Comparison::Times { from: side.filter(|_| lower), to: side.filter(|_| !lower) })
+    Ok(Comparison::Times {
+        from: side.filter(|_| lower),
+        to: side.filter(|_| !lower),
+    })
 }
 
 fn scalar(field: &str, operator: &str, value: &Value) -> Result<Scalar, FilterError> {
-    Scalar::of(value).ok_or_else(|| wrong(field, operator, "a text, a number or a truth value", value))
+    Scalar::of(value)
+        .ok_or_else(|| wrong(field, operator, "a text, a number or a truth value", value))
 }
 
 fn scalars(field: &str, operator: &str, value: &Value) -> Result<Vec<Scalar>, FilterError> {
-    let Value::Array(values) = value else { return Err(wrong(field, operator, "a list", value)) };
-    values.iter().map(|value| scalar(field, operator, value)).collect()
+    let Value::Array(values) = value else {
+        return Err(wrong(field, operator, "a list", value));
+    };
+    values
+        .iter()
+        .map(|value| scalar(field, operator, value))
+        .collect()
 }
 
 fn comparison(field: &str, is: Comparison) -> Filter {
-    Filter::Field { field: field.to_owned(), is }
+    Filter::Field {
+        field: field.to_owned(),
+        is,
+    }
 }
 
 fn negate(filter: Filter) -> Filter {
@@ -299,7 +360,12 @@ fn negate(filter: Filter) -> Filter {
 }
 
 fn wrong(field: &str, operator: &str, expected: &'static str, actual: &Value) -> FilterError {
-    FilterError::WrongValue { field: field.to_owned(), operator: operator.to_owned(), expected, actual: actual.to_string() }
+    FilterError::WrongValue {
+        field: field.to_owned(),
+        operator: operator.to_owned(),
+        expected,
+        actual: actual.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -309,7 +375,9 @@ mod tests {
 
     fn admits(filter: &Value, metadata: &Value) -> bool {
         let metadata = metadata.as_object().expect("metadata is an object");
-        Filter::parse(filter).expect("the filter parses").admits(&flatten(metadata))
+        Filter::parse(filter)
+            .expect("the filter parses")
+            .admits(&flatten(metadata))
     }
 
     #[test]
@@ -327,11 +395,17 @@ mod tests {
             (json!({"tags": {"$nin": ["b"]}}), false),
             (json!({"missing": {"$ne": 1}}), true),
             (json!({"missing": {"$exists": false}}), true),
-            (json!({"on": {"$gte": "2024-03-01", "$lte": "2024-03-05T00:00:00Z"}}), true),
+            (
+                json!({"on": {"$gte": "2024-03-01", "$lte": "2024-03-05T00:00:00Z"}}),
+                true,
+            ),
             (json!({"on": {"$gt": "2024-03-05"}}), false),
             (json!({"author.name": "Li"}), true),
             (json!({"author": {"name": "Li"}}), true),
-            (json!({"$or": [{"team": "it"}, {"$not": {"year": 2023}}]}), true),
+            (
+                json!({"$or": [{"team": "it"}, {"$not": {"year": 2023}}]}),
+                true,
+            ),
             (json!({"$or": []}), false),
         ] {
             assert_eq!(admits(&filter, &hr), expected, "{filter}");
@@ -343,7 +417,12 @@ mod tests {
         let unknown = Filter::parse(&json!({"year": {"$near": 1}})).expect_err("unknown operator");
         assert_eq!(unknown, FilterError::UnknownOperator("$near".to_owned()));
         let wrong = Filter::parse(&json!({"year": {"$gt": true}})).expect_err("wrong value");
-        assert!(wrong.to_string().starts_with("`$gt` of field `year` takes a number"), "{wrong}");
+        assert!(
+            wrong
+                .to_string()
+                .starts_with("`$gt` of field `year` takes a number"),
+            "{wrong}"
+        );
         assert!(Filter::parse(&json!([1])).is_err());
     }
 }

@@ -51,7 +51,10 @@ impl DocumentId {
     /// The id of the document called `name` in `collection`.
     pub fn derive(collection: &str, name: &str) -> Self {
         // A NUL cannot stand in a collection's name, so no two pairs share an input.
-        Self(Uuid::new_v5(&NAMESPACE, format!("{collection}\0{name}").as_bytes()))
+        Self(Uuid::new_v5(
+            &NAMESPACE,
+            format!("{collection}\0{name}").as_bytes(),
+        ))
     }
 }
 

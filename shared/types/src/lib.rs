@@ -18,7 +18,9 @@ mod verify;
 pub use answer::{Answer, Citation, Claim, Timings};
 pub use chat::{FinishReason, Message, Role, Sampling, Usage};
 pub use collection::Collection;
-pub use document::{Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span, document_fields};
+pub use document::{
+    Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span, document_fields,
+};
 pub use error::{ApiError, ErrorBody};
 pub use filter::{Comparison, Filter, FilterError, Scalar};
 pub use id::{ChunkId, ContentHash, DocumentId, JobId, VersionId};

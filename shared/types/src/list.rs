@@ -19,7 +19,12 @@ pub struct List<T> {
 impl<T> List<T> {
     /// A list that holds everything there is.
     pub fn whole(data: Vec<T>) -> Self {
-        Self { object: "list".to_owned(), data, has_more: false, last_id: None }
+        Self {
+            object: "list".to_owned(),
+            data,
+            has_more: false,
+            last_id: None,
+        }
     }
 }
 

@@ -98,10 +98,9 @@ impl<'a> Package<'a> {
                 let Some(place) = names.get(&key(name)) else {
                     return Ok(None);
                 };
-                let mut part = match archive.by_index(*place) {
-                    Ok(part) => part,
-                    Err(error) => return self.unreadable(name, &error),
-                };
+                let mut part = archive
+                    .by_index(*place)
+                    .map_err(|error| unreadable(name, &error))?;
                 let mut bytes = Vec::new();
                 let damaged = part
                     .by_ref()
@@ -160,18 +159,6 @@ impl<'a> Package<'a> {
             ));
         }
         Ok(relations)
-    }
-
-    /// A part that cannot be read is as good as missing, unless a password would open it.
-    fn unreadable(&mut self, name: &str, error: &ZipError) -> Result<Option<Vec<u8>>, ParseError> {
-        if matches!(error, ZipError::UnsupportedArchive(reason) if reason.contains("assword")) {
-            return Err(ParseError::Encrypted {
-                format: DocumentFormat::Docx,
-            });
-        }
-        self.warnings
-            .push(format!("the part `{name}` could not be read: {error}"));
-        Ok(None)
     }
 
     /// Takes `bytes` from what may be unpacked.
@@ -242,6 +229,17 @@ fn resolve(folder: &str, target: &str) -> String {
         }
     }
     path.join("/")
+}
+
+fn unreadable(name: &str, error: &ZipError) -> ParseError {
+    match error {
+        ZipError::UnsupportedArchive(reason) if reason.contains("assword") => {
+            ParseError::Encrypted {
+                format: DocumentFormat::Docx,
+            }
+        }
+        _ => malformed(format!("its part `{name}` cannot be read: {error}")),
+    }
 }
 
 pub(crate) fn malformed(reason: String) -> ParseError {

@@ -105,7 +105,7 @@ async fn a_crash_says_how_the_child_died() {
         )
     };
     let request = request(folder.path(), "a.txt", b"x");
-    let error = crash("kill -SEGV $$")
+    let error = crash("head -c 1 > /dev/null; kill -SEGV $$")
         .parse(&request)
         .await
         .expect_err("it crashes");
@@ -115,7 +115,10 @@ async fn a_crash_says_how_the_child_died() {
             cause: "signal 11, segmentation fault".to_owned()
         }
     );
-    let error = crash("exit 3").parse(&request).await.expect_err("it ends");
+    let error = crash("head -c 1 > /dev/null; exit 3")
+        .parse(&request)
+        .await
+        .expect_err("it ends");
     assert_eq!(
         error,
         ParseError::Crashed {

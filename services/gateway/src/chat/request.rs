@@ -150,16 +150,50 @@ pub enum Stop {
 impl ChatRequest {
     /// Refuses what Lore does not implement, rather than to answer as if it had not been asked.
     pub(crate) fn check(&self) -> Result<(), GatewayError> {
-        let refuse = |wrong: bool, field, instead| if wrong { Err(GatewayError::Unsupported { field, instead }) } else { Ok(()) };
+        let refuse = |wrong: bool, field, instead| {
+            if wrong {
+                Err(GatewayError::Unsupported { field, instead })
+            } else {
+                Ok(())
+            }
+        };
         let some = |value: &Option<Value>| value.as_ref().is_some_and(|value| !is_empty(value));
-        refuse(self.n.is_some_and(|n| n != 1), "n", "ask once for each answer")?;
-        refuse(some(&self.tools), "tools", "leave it out; this model calls no tools")?;
-        refuse(some(&self.functions), "functions", "leave it out; this model calls no functions")?;
+        refuse(
+            self.n.is_some_and(|n| n != 1),
+            "n",
+            "ask once for each answer",
+        )?;
+        refuse(
+            some(&self.tools),
+            "tools",
+            "leave it out; this model calls no tools",
+        )?;
+        refuse(
+            some(&self.functions),
+            "functions",
+            "leave it out; this model calls no functions",
+        )?;
         refuse(some(&self.logit_bias), "logit_bias", "leave it out")?;
-        refuse(self.presence_penalty.is_some_and(|value| value != 0.0), "presence_penalty", "leave it 0; `repetition_penalty` exists")?;
-        refuse(self.frequency_penalty.is_some_and(|value| value != 0.0), "frequency_penalty", "leave it 0; `repetition_penalty` exists")?;
-        let format = self.response_format.as_ref().and_then(|format| format.get("type")).and_then(Value::as_str);
-        refuse(!matches!(format, None | Some("text")), "response_format", "only {\"type\": \"text\"} can be had")
+        refuse(
+            self.presence_penalty.is_some_and(|value| value != 0.0),
+            "presence_penalty",
+            "leave it 0; `repetition_penalty` exists",
+        )?;
+        refuse(
+            self.frequency_penalty.is_some_and(|value| value != 0.0),
+            "frequency_penalty",
+            "leave it 0; `repetition_penalty` exists",
+        )?;
+        let format = self
+            .response_format
+            .as_ref()
+            .and_then(|format| format.get("type"))
+            .and_then(Value::as_str);
+        refuse(
+            !matches!(format, None | Some("text")),
+            "response_format",
+            "only {\"type\": \"text\"} can be had",
+        )
     }
 
     /// The conversation as plain messages.
@@ -167,11 +201,18 @@ impl ChatRequest {
         if self.messages.is_empty() {
             return Err(GatewayError::Empty("messages"));
         }
-        self.messages.iter().map(|message| Ok(Message::new(message.role, text(message.content.as_ref())?))).collect()
+        self.messages
+            .iter()
+            .map(|message| Ok(Message::new(message.role, text(message.content.as_ref())?)))
+            .collect()
     }
 
     /// How tokens are chosen: the request's words, else the configuration's.
-    pub(crate) fn sampling(&self, temperature: f32, max_new_tokens: usize) -> Result<Sampling, GatewayError> {
+    pub(crate) fn sampling(
+        &self,
+        temperature: f32,
+        max_new_tokens: usize,
+    ) -> Result<Sampling, GatewayError> {
         let base = Sampling::default();
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(temperature),
@@ -181,7 +222,10 @@ impl ChatRequest {
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
             seed: self.seed.unwrap_or_default().cast_unsigned(),
             stop: self.stops()?,
-            max_new_tokens: self.max_completion_tokens.or(self.max_tokens).unwrap_or(max_new_tokens),
+            max_new_tokens: self
+                .max_completion_tokens
+                .or(self.max_tokens)
+                .unwrap_or(max_new_tokens),
             logprobs: self.wanted_logprobs()?,
         };
         check_sampling(&sampling)?;
@@ -195,7 +239,10 @@ impl ChatRequest {
             Some(Stop::Many(stops)) => stops,
         };
         if stops.len() > 4 || stops.iter().any(String::is_empty) {
-            return Err(GatewayError::Invalid { field: "stop", problem: "takes up to 4 texts, none of them empty".to_owned() });
+            return Err(GatewayError::Invalid {
+                field: "stop",
+                problem: "takes up to 4 texts, none of them empty".to_owned(),
+            });
         }
         Ok(stops)
     }
@@ -203,10 +250,16 @@ impl ChatRequest {
     fn wanted_logprobs(&self) -> Result<Option<usize>, GatewayError> {
         let top = self.top_logprobs.unwrap_or_default();
         if top > 20 {
-            return Err(GatewayError::Invalid { field: "top_logprobs", problem: format!("is {top}, but has to be 0 to 20") });
+            return Err(GatewayError::Invalid {
+                field: "top_logprobs",
+                problem: format!("is {top}, but has to be 0 to 20"),
+            });
         }
         if top > 0 && self.logprobs != Some(true) {
-            return Err(GatewayError::Invalid { field: "top_logprobs", problem: "needs `logprobs: true`".to_owned() });
+            return Err(GatewayError::Invalid {
+                field: "top_logprobs",
+                problem: "needs `logprobs: true`".to_owned(),
+            });
         }
         Ok((self.logprobs == Some(true)).then_some(top))
     }
@@ -227,10 +280,20 @@ fn text(content: Option<&Content>) -> Result<String, GatewayError> {
         Some(Content::Text(text)) => Ok(text.clone()),
         Some(Content::Parts(parts)) => {
             if let Some(part) = parts.iter().find(|part| part.kind != "text") {
-                let problem = format!("has a part of type `{}`, but this model reads text only", part.kind);
-                return Err(GatewayError::Invalid { field: "messages", problem });
+                let problem = format!(
+                    "has a part of type `{}`, but this model reads text only",
+                    part.kind
+                );
+                return Err(GatewayError::Invalid {
+                    field: "messages",
+                    problem,
+                });
             }
-            Ok(parts.iter().filter_map(|part| part.text.as_deref()).collect::<Vec<_>>().join("\n"))
+            Ok(parts
+                .iter()
+                .filter_map(|part| part.text.as_deref())
+                .collect::<Vec<_>>()
+                .join("\n"))
         }
     }
 }

@@ -177,14 +177,20 @@ impl From<Usage> for ChatUsage {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.total_tokens,
-            prompt_tokens_details: PromptTokens { cached_tokens: usage.cached_tokens },
+            prompt_tokens_details: PromptTokens {
+                cached_tokens: usage.cached_tokens,
+            },
         }
     }
 }
 
 impl From<TokenLogprob> for TokenProbability {
     fn from(token: TokenLogprob) -> Self {
-        let alternative = |(token, logprob): (String, f32)| Alternative { bytes: token.clone().into_bytes(), token, logprob };
+        let alternative = |(token, logprob): (String, f32)| Alternative {
+            bytes: token.clone().into_bytes(),
+            token,
+            logprob,
+        };
         Self {
             bytes: token.token.clone().into_bytes(),
             token: token.token,

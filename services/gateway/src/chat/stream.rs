@@ -18,15 +18,22 @@ use std::convert::Infallible;
 pub(super) fn respond(state: GatewayState, heading: Heading, begun: Begun) -> Response {
     let keep_alive = KeepAlive::default();
     match begun {
-        Begun::Plain(generation) => Sse::new(plain(heading, generation)).keep_alive(keep_alive).into_response(),
+        Begun::Plain(generation) => Sse::new(plain(heading, generation))
+            .keep_alive(keep_alive)
+            .into_response(),
         Begun::Grounded(prepared, generation) => {
-            Sse::new(grounded(state, heading, *prepared, generation)).keep_alive(keep_alive).into_response()
+            Sse::new(grounded(state, heading, *prepared, generation))
+                .keep_alive(keep_alive)
+                .into_response()
         }
     }
 }
 
 /// The model's own words as they come.
-fn plain(heading: Heading, mut generation: Generation) -> impl Stream<Item = Result<Event, Infallible>> {
+fn plain(
+    heading: Heading,
+    mut generation: Generation,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         yield Ok(data(&heading.opening()));
         loop {
@@ -99,21 +106,33 @@ enum Advance {
     Over(Written),
 }
 
-async fn advance(generation: &mut Generation, draft: Draft) -> Result<(Draft, Advance), GatewayError> {
+async fn advance(
+    generation: &mut Generation,
+    draft: Draft,
+) -> Result<(Draft, Advance), GatewayError> {
     match generation.next().await? {
         Step::Token { text, logprob } => {
             let (draft, settled) = pushed(draft, text).await?;
             Ok((draft, Advance::Settled(settled, logprobs(logprob))))
         }
-        Step::Done { finish_reason, usage } => {
-            let written = Written { text: draft.raw().to_owned(), finish_reason, usage };
+        Step::Done {
+            finish_reason,
+            usage,
+        } => {
+            let written = Written {
+                text: draft.raw().to_owned(),
+                finish_reason,
+                usage,
+            };
             Ok((draft, Advance::Over(written)))
         }
     }
 }
 
 fn logprobs(token: Option<TokenLogprob>) -> Option<Logprobs> {
-    token.map(|token| Logprobs { content: vec![TokenProbability::from(token)] })
+    token.map(|token| Logprobs {
+        content: vec![TokenProbability::from(token)],
+    })
 }
 
 /// Adds text to the draft; checking a sentence is work for the processor, so it runs on a thread of its own.
@@ -122,14 +141,22 @@ async fn pushed(mut draft: Draft, text: String) -> Result<(Draft, String), Gatew
         let settled = draft.push(&text);
         (draft, settled)
     };
-    tokio::task::spawn_blocking(work).await.map_err(GatewayError::Join)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(GatewayError::Join)
 }
 
 impl GatewayState {
     /// A strict answer may be withheld as a whole, so nothing of it is sent before its end.
     fn draft(&self, prepared: &Prepared) -> Draft {
         let settings = self.settings();
-        Draft::new(&prepared.question, &prepared.passages, settings.citations, &settings.abstain_sentence, prepared.is_strict())
+        Draft::new(
+            &prepared.question,
+            &prepared.passages,
+            settings.citations,
+            &settings.abstain_sentence,
+            prepared.is_strict(),
+        )
     }
 }
 
@@ -147,16 +174,40 @@ impl Heading {
         }
     }
 
-    fn delta(&self, delta: Delta, logprobs: Option<Logprobs>, finish_reason: Option<FinishReason>) -> ChatChunk {
-        self.chunk(vec![ChunkChoice { index: 0, delta, logprobs, finish_reason }])
+    fn delta(
+        &self,
+        delta: Delta,
+        logprobs: Option<Logprobs>,
+        finish_reason: Option<FinishReason>,
+    ) -> ChatChunk {
+        self.chunk(vec![ChunkChoice {
+            index: 0,
+            delta,
+            logprobs,
+            finish_reason,
+        }])
     }
 
     fn opening(&self) -> ChatChunk {
-        self.delta(Delta { role: Some("assistant"), content: Some(String::new()) }, None, None)
+        self.delta(
+            Delta {
+                role: Some("assistant"),
+                content: Some(String::new()),
+            },
+            None,
+            None,
+        )
     }
 
     fn text(&self, text: String, logprobs: Option<Logprobs>) -> ChatChunk {
-        self.delta(Delta { role: None, content: Some(text) }, logprobs, None)
+        self.delta(
+            Delta {
+                role: None,
+                content: Some(text),
+            },
+            logprobs,
+            None,
+        )
     }
 
     fn closing(&self, finish_reason: FinishReason) -> ChatChunk {
@@ -165,9 +216,14 @@ impl Heading {
 
     /// What follows the last choice.
     fn ending(&self, usage: Usage) -> Vec<Event> {
-        let told = ChatChunk { usage: Some(usage.into()), ..self.chunk(Vec::new()) };
+        let told = ChatChunk {
+            usage: Some(usage.into()),
+            ..self.chunk(Vec::new())
+        };
         let told = self.include_usage.then(|| data(&told));
-        told.into_iter().chain([Event::default().data("[DONE]")]).collect()
+        told.into_iter()
+            .chain([Event::default().data("[DONE]")])
+            .collect()
     }
 
     /// The end of an answer of which `sent` bytes were sent.
@@ -176,8 +232,15 @@ impl Heading {
         let (text, citations, lore) = details(answer);
         let rest = text.get(sent..).filter(|rest| !rest.is_empty());
         let rest = rest.map(|rest| data(&self.text(rest.to_owned(), None)));
-        let closing = ChatChunk { citations: Some(citations), lore: Some(lore), ..self.closing(finish_reason) };
-        rest.into_iter().chain([data(&closing)]).chain(self.ending(usage)).collect()
+        let closing = ChatChunk {
+            citations: Some(citations),
+            lore: Some(lore),
+            ..self.closing(finish_reason)
+        };
+        rest.into_iter()
+            .chain([data(&closing)])
+            .chain(self.ending(usage))
+            .collect()
     }
 }
 

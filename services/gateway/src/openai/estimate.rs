@@ -6,7 +6,11 @@ const PER_MESSAGE: usize = 8;
 /// An estimate of the tokens of a conversation that rather overshoots: for letters one token in three characters, for
 /// digits and punctuation one each, for every other character one and a half.
 pub(super) fn tokens(messages: &[Message]) -> usize {
-    messages.iter().map(|message| PER_MESSAGE + text(&message.content)).sum::<usize>() + PER_MESSAGE
+    messages
+        .iter()
+        .map(|message| PER_MESSAGE + text(&message.content))
+        .sum::<usize>()
+        + PER_MESSAGE
 }
 
 fn text(text: &str) -> usize {
@@ -35,7 +39,11 @@ mod tests {
             ("斯卡岛灯塔由伊达·勃兰特于1887年建成，高31米。", 27),
             ("fn main() { println!(\"{}\", 42); }", 13),
         ] {
-            assert!(text(sample) >= actual, "{sample}: {} < {actual}", text(sample));
+            assert!(
+                text(sample) >= actual,
+                "{sample}: {} < {actual}",
+                text(sample)
+            );
         }
     }
 }

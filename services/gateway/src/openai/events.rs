@@ -25,7 +25,8 @@ impl Lines {
                 finished.push(std::mem::take(&mut self.data).join("\n"));
             }
         } else if let Some(data) = line.strip_prefix("data:") {
-            self.data.push(data.strip_prefix(' ').unwrap_or(data).to_owned());
+            self.data
+                .push(data.strip_prefix(' ').unwrap_or(data).to_owned());
         }
     }
 }
@@ -36,11 +37,19 @@ mod tests {
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
-        let stream = ": hi\r\n\r\ndata: {\"a\":\r\ndata: \"年\"}\n\nevent: x\ndata:[DONE]\n\n".as_bytes();
+        let stream =
+            ": hi\r\n\r\ndata: {\"a\":\r\ndata: \"年\"}\n\nevent: x\ndata:[DONE]\n\n".as_bytes();
         for size in 1..stream.len() {
             let mut lines = Lines::default();
-            let events: Vec<String> = stream.chunks(size).flat_map(|part| lines.push(part)).collect();
-            assert_eq!(events, ["{\"a\":\n\"年\"}", "[DONE]"], "in pieces of {size}");
+            let events: Vec<String> = stream
+                .chunks(size)
+                .flat_map(|part| lines.push(part))
+                .collect();
+            assert_eq!(
+                events,
+                ["{\"a\":\n\"年\"}", "[DONE]"],
+                "in pieces of {size}"
+            );
         }
     }
 }

@@ -89,8 +89,16 @@ struct WireAlternative {
 
 impl WireLogprob {
     pub fn plain(self) -> TokenLogprob {
-        let top = self.top_logprobs.into_iter().map(|other| (other.token, other.logprob)).collect();
-        TokenLogprob { token: self.token, logprob: self.logprob, top }
+        let top = self
+            .top_logprobs
+            .into_iter()
+            .map(|other| (other.token, other.logprob))
+            .collect();
+        TokenLogprob {
+            token: self.token,
+            logprob: self.logprob,
+            top,
+        }
     }
 }
 
@@ -134,7 +142,10 @@ impl From<WireUsage> for Usage {
             prompt_tokens: wire.prompt_tokens,
             completion_tokens: wire.completion_tokens,
             total_tokens: wire.prompt_tokens + wire.completion_tokens,
-            cached_tokens: wire.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or_default(),
+            cached_tokens: wire
+                .prompt_tokens_details
+                .and_then(|details| details.cached_tokens)
+                .unwrap_or_default(),
         }
     }
 }
@@ -156,7 +167,10 @@ impl Failure {
             error: Failure,
         }
         serde_json::from_str::<Body>(body).map_or_else(
-            |_| Self { message: body.chars().take(300).collect(), code: String::new() },
+            |_| Self {
+                message: body.chars().take(300).collect(),
+                code: String::new(),
+            },
             |body| body.error,
         )
     }

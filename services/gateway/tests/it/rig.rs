@@ -1,10 +1,14 @@
 //! A gateway with everything behind it, in a temporary folder.
 
 use crate::client::Client;
-use lore_catalog::{Activation, Catalog, Lease, NewCollection, NewVersion, Originals, ParsedVersion};
+use lore_catalog::{
+    Activation, Catalog, Lease, NewCollection, NewVersion, Originals, ParsedVersion,
+};
 use lore_embed::{EmbedError, EmbedFiles, EmbedSettings, EmbedderRegistry};
 use lore_gateway::{GatewayParts, GatewaySettings, GatewayState, NoGenerator, router};
-use lore_index::{DenseIndex, EdgeDense, IndexedChunk, LexicalWriter, TantivyReader, TantivyWriter};
+use lore_index::{
+    DenseIndex, EdgeDense, IndexedChunk, LexicalWriter, TantivyReader, TantivyWriter,
+};
 use lore_model::{Generator, LocalGenerator, LocalSettings};
 use lore_retrieval::{CitationSettings, FusionSettings};
 use lore_types::{Chunk, ChunkId, Document, DocumentFormat, JobStage, Metadata, Span, VersionId};
@@ -57,12 +61,22 @@ pub const HANDBOOK: [(&str, &str, &str); 5] = [
 fn models() -> Option<PathBuf> {
     let configured = std::env::var_os("LORE_MODELS_DIR").map(PathBuf::from);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let cache =
+        cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     let dir = configured.or_else(|| cache.map(|cache| cache.join("lore/models")))?;
-    let there = [EMBEDDER, MODEL, "onnxruntime"].iter().all(|name| dir.join(name).is_dir());
+    let there = [EMBEDDER, MODEL, "onnxruntime"]
+        .iter()
+        .all(|name| dir.join(name).is_dir());
     if !there {
-        assert!(std::env::var_os("LORE_REQUIRE_MODELS").is_none(), "no models in {}", dir.display());
-        eprintln!("SKIPPED: {EMBEDDER}, {MODEL} and onnxruntime are not in {}; `lore models pull` fetches them", dir.display());
+        assert!(
+            std::env::var_os("LORE_REQUIRE_MODELS").is_none(),
+            "no models in {}",
+            dir.display()
+        );
+        eprintln!(
+            "SKIPPED: {EMBEDDER}, {MODEL} and onnxruntime are not in {}; `lore models pull` fetches them",
+            dir.display()
+        );
     }
     there.then_some(dir)
 }
@@ -73,14 +87,20 @@ static EMBEDDERS: LazyLock<Option<EmbedderRegistry>> = LazyLock::new(|| {
 });
 
 static GENERATOR: LazyLock<Option<Arc<dyn Generator>>> = LazyLock::new(|| {
-    let settings = LocalSettings { name: MODEL.to_owned(), ..LocalSettings::default() };
+    let settings = LocalSettings {
+        name: MODEL.to_owned(),
+        ..LocalSettings::default()
+    };
     let generator = LocalGenerator::load(&models()?.join(MODEL).join("model.gguf"), settings);
     Some(Arc::new(generator.expect("the test model loads")) as Arc<dyn Generator>)
 });
 
 fn settings(dir: &std::path::Path, name: &str) -> Result<EmbedSettings, EmbedError> {
     let files = EmbedFiles::find(name, dir.join(name))?;
-    Ok(EmbedSettings::new(files, dir.join("onnxruntime/libonnxruntime.so")))
+    Ok(EmbedSettings::new(
+        files,
+        dir.join("onnxruntime/libonnxruntime.so"),
+    ))
 }
 
 /// The tests' language model; `None`, said aloud, where models are missing.
@@ -111,15 +131,31 @@ impl Rig {
     }
 
     /// As [`Rig::with`], with other settings.
-    pub async fn tuned(generator: Option<Arc<dyn Generator>>, tune: impl FnOnce(&mut GatewaySettings)) -> Option<Self> {
+    pub async fn tuned(
+        generator: Option<Arc<dyn Generator>>,
+        tune: impl FnOnce(&mut GatewaySettings),
+    ) -> Option<Self> {
         let embedders = EMBEDDERS.clone()?;
-        let local = generator.as_ref().zip(self::generator()).is_some_and(|(one, local)| Arc::ptr_eq(one, &local));
-        let model = if local { Some(Arc::clone(&MODEL_IN_USE).lock_owned().await) } else { None };
+        let local = generator
+            .as_ref()
+            .zip(self::generator())
+            .is_some_and(|(one, local)| Arc::ptr_eq(one, &local));
+        let model = if local {
+            Some(Arc::clone(&MODEL_IN_USE).lock_owned().await)
+        } else {
+            None
+        };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = folder.path();
-        let catalog = Catalog::open(at.join("catalog.db")).await.expect("a catalog");
+        let catalog = Catalog::open(at.join("catalog.db"))
+            .await
+            .expect("a catalog");
         let dense = Arc::new(EdgeDense::open(at.join("dense")).expect("a dense index"));
-        let missing = NoGenerator { model: "none".to_owned(), reason: "not asked for".to_owned(), hint: "run `lore models pull none`".to_owned() };
+        let missing = NoGenerator {
+            model: "none".to_owned(),
+            reason: "not asked for".to_owned(),
+            hint: "run `lore models pull none`".to_owned(),
+        };
         let mut settings = settings_of_tests();
         tune(&mut settings);
         let state = GatewayState::new(GatewayParts {
@@ -135,8 +171,13 @@ impl Rig {
             catalog,
             dense,
             writer: TantivyWriter::open(at.join("lexical")).expect("a lexical index"),
-            originals: Originals::open(at.join("files")).await.expect("a folder of originals"),
-            lease: Lease { owner: "test".to_owned(), length: Duration::from_secs(600) },
+            originals: Originals::open(at.join("files"))
+                .await
+                .expect("a folder of originals"),
+            lease: Lease {
+                owner: "test".to_owned(),
+                length: Duration::from_secs(600),
+            },
             embedders,
             _folder: folder,
             _model: model,
@@ -154,35 +195,100 @@ impl Rig {
 
     /// Makes an empty collection.
     pub async fn create(&self, collection: &str) {
-        let new = NewCollection { name: collection.to_owned(), description: String::new(), embedder: EMBEDDER.to_owned(), dimensions: 384 };
-        self.catalog.create_collection(&new).await.expect("a new collection");
-        self.dense.create(collection, 384).await.expect("a dense collection");
-        self.writer.create(collection).await.expect("a lexical collection");
+        let new = NewCollection {
+            name: collection.to_owned(),
+            description: String::new(),
+            embedder: EMBEDDER.to_owned(),
+            dimensions: 384,
+        };
+        self.catalog
+            .create_collection(&new)
+            .await
+            .expect("a new collection");
+        self.dense
+            .create(collection, 384)
+            .await
+            .expect("a dense collection");
+        self.writer
+            .create(collection)
+            .await
+            .expect("a lexical collection");
         self.writer.commit(collection).await.expect("a commit");
     }
 
     /// Adds a document, each paragraph after the heading a chunk, in the steps in which ingest does.
     pub async fn add(&self, collection: &str, name: &str, metadata: &str, text: &str) -> VersionId {
         let work = self.index(collection, name, metadata, text).await;
-        self.catalog.activate(&self.lease, &[work]).await.expect("activated");
-        self.catalog.finish(&self.lease, &[(work.job, &[])]).await.expect("finished");
+        self.catalog
+            .activate(&self.lease, &[work])
+            .await
+            .expect("activated");
+        self.catalog
+            .finish(&self.lease, &[(work.job, &[])])
+            .await
+            .expect("finished");
         work.version
     }
 
     /// Adds a document to the indexes without letting it be found yet.
-    pub async fn index(&self, collection: &str, name: &str, metadata: &str, text: &str) -> Activation {
+    pub async fn index(
+        &self,
+        collection: &str,
+        name: &str,
+        metadata: &str,
+        text: &str,
+    ) -> Activation {
         let metadata: Metadata = serde_json::from_str(metadata).expect("metadata is an object");
         let original = self.originals.keep(text.as_bytes()).await.expect("kept");
-        let upload = NewVersion { name: name.to_owned(), original, media_type: None, declared: None, metadata };
-        self.catalog.accept(collection, &[upload], 1_000).await.expect("accepted");
-        let task = self.catalog.claim(&self.lease).await.expect("claimed").expect("a job");
-        let work = Activation { job: task.job.id, version: task.version.id };
+        let upload = NewVersion {
+            name: name.to_owned(),
+            original,
+            media_type: None,
+            declared: None,
+            metadata,
+        };
+        self.catalog
+            .accept(collection, &[upload], 1_000)
+            .await
+            .expect("accepted");
+        let task = self
+            .catalog
+            .claim(&self.lease)
+            .await
+            .expect("claimed")
+            .expect("a job");
+        let work = Activation {
+            job: task.job.id,
+            version: task.version.id,
+        };
         let chunks = chunks(text, task.version.document_id, task.version.id);
-        self.catalog.advance(&self.lease, work.job, JobStage::Chunking, 0.5).await.expect("advanced");
-        let parsed = ParsedVersion { text: text.to_owned(), format: DocumentFormat::Markdown, language: None, title: None, pages: None, warnings: Vec::new() };
-        assert!(self.catalog.store_parsed(&self.lease, work.job, work.version, &parsed, &chunks).await.expect("stored"));
-        self.catalog.begin_indexing(&self.lease, &[work]).await.expect("begun");
-        let document = self.catalog.document(collection, task.version.document_id).await.expect("the document");
+        self.catalog
+            .advance(&self.lease, work.job, JobStage::Chunking, 0.5)
+            .await
+            .expect("advanced");
+        let parsed = ParsedVersion {
+            text: text.to_owned(),
+            format: DocumentFormat::Markdown,
+            language: None,
+            title: None,
+            pages: None,
+            warnings: Vec::new(),
+        };
+        assert!(
+            self.catalog
+                .store_parsed(&self.lease, work.job, work.version, &parsed, &chunks)
+                .await
+                .expect("stored")
+        );
+        self.catalog
+            .begin_indexing(&self.lease, &[work])
+            .await
+            .expect("begun");
+        let document = self
+            .catalog
+            .document(collection, task.version.document_id)
+            .await
+            .expect("the document");
         self.write(collection, &document, chunks).await;
         work
     }
@@ -190,11 +296,27 @@ impl Rig {
     async fn write(&self, collection: &str, document: &Document, chunks: Vec<Chunk>) {
         let texts = chunks.iter().map(|chunk| chunk.text.clone()).collect();
         let embedder = self.embedders.get(EMBEDDER).await.expect("the embedder");
-        let vectors = embedder.embed_passages_waiting(texts).await.expect("vectors").vectors;
-        let indexed: Vec<IndexedChunk> =
-            chunks.into_iter().map(|chunk| IndexedChunk { chunk, title: document.name.clone(), fields: document.fields() }).collect();
-        self.dense.upsert(collection, &indexed, &vectors).await.expect("dense");
-        self.writer.upsert(collection, &indexed).await.expect("lexical");
+        let vectors = embedder
+            .embed_passages_waiting(texts)
+            .await
+            .expect("vectors")
+            .vectors;
+        let indexed: Vec<IndexedChunk> = chunks
+            .into_iter()
+            .map(|chunk| IndexedChunk {
+                chunk,
+                title: document.name.clone(),
+                fields: document.fields(),
+            })
+            .collect();
+        self.dense
+            .upsert(collection, &indexed, &vectors)
+            .await
+            .expect("dense");
+        self.writer
+            .upsert(collection, &indexed)
+            .await
+            .expect("lexical");
         self.writer.commit(collection).await.expect("commit");
     }
 }
@@ -216,7 +338,12 @@ pub fn settings_of_tests() -> GatewaySettings {
 }
 
 fn chunks(text: &str, document_id: lore_types::DocumentId, version_id: VersionId) -> Vec<Chunk> {
-    let heading = text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']).to_owned();
+    let heading = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches(['#', ' '])
+        .to_owned();
     let mut start = 0;
     let mut chunks = Vec::new();
     for part in text.split("\n\n") {
@@ -228,19 +355,42 @@ fn chunks(text: &str, document_id: lore_types::DocumentId, version_id: VersionId
         let ordinal = u32::try_from(chunks.len()).expect("few chunks");
         let id = ChunkId::derive(version_id, ordinal);
         let heading = vec![heading.clone()];
-        chunks.push(Chunk { id, document_id, version_id, ordinal, span, text: part.to_owned(), heading, page: None, tokens: 60 });
+        chunks.push(Chunk {
+            id,
+            document_id,
+            version_id,
+            ordinal,
+            span,
+            text: part.to_owned(),
+            heading,
+            page: None,
+            tokens: 60,
+        });
     }
     chunks
 }
 
 /// The text of the document called `name`.
 pub fn text_of(name: &str) -> &'static str {
-    HANDBOOK.iter().find(|(known, ..)| *known == name).map(|(.., text)| *text).expect("a document of the handbook")
+    HANDBOOK
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(.., text)| *text)
+        .expect("a document of the handbook")
 }
 
 /// Checks that a citation's quote stands in its document.
 pub fn check_citation(citation: &Value) {
     let name = citation["document_name"].as_str().expect("a name");
-    let span = [0, 1].map(|at| citation["document_span"][at].as_u64().and_then(|byte| usize::try_from(byte).ok()).expect("a span"));
-    assert_eq!(text_of(name).get(span[0]..span[1]), citation["quote"].as_str(), "the quote is the document's text at its span");
+    let span = [0, 1].map(|at| {
+        citation["document_span"][at]
+            .as_u64()
+            .and_then(|byte| usize::try_from(byte).ok())
+            .expect("a span")
+    });
+    assert_eq!(
+        text_of(name).get(span[0]..span[1]),
+        citation["quote"].as_str(),
+        "the quote is the document's text at its span"
+    );
 }

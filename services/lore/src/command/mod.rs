@@ -35,6 +35,5 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(context, &args),
         Command::Openapi => openapi::run(context),
         // `main` never comes here with it.
-        Command::ParseWorker => Ok(()),
     }
 }

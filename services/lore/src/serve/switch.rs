@@ -21,7 +21,7 @@ impl Switch {
 
     /// Serves `router` from now on. Requests under way end on the one before.
     pub fn set(&self, router: Router) {
-        self.current.send_replace(router);
+        drop(self.current.send_replace(router));
     }
 
     /// The service that passes each request to the router of the moment.

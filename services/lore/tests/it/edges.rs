@@ -46,7 +46,8 @@ fn a_server_says_one_line_locks_its_folder_and_stops_on_sigterm() {
 #[test]
 fn every_error_has_the_shape_of_the_api_and_a_request_id() {
     let home = Home::new();
-    let server = Server::start(&home, &["trainer"], &[]);
+    let mut server = Server::start(&home, &["trainer"], &[]);
+    server.ready(&home);
     let unknown = ask(&server, "GET /v1/nothing HTTP/1.1\r\nx-request-id: abc-1");
     assert!(unknown.starts_with("HTTP/1.1 404"), "{unknown}");
     assert!(unknown.contains("x-request-id: abc-1"), "{unknown}");

@@ -195,18 +195,21 @@ fn asking_gives_an_answer_with_citations(home: &Home) {
         "How many days of annual leave does every employee have?",
     ]);
     assert_eq!(answer["object"], "answer");
+    // What the smallest model makes of the passage is chance; which passage it is shown is not. That citations name the right
+    // document is shown in `tests/`.
     assert_eq!(
-        answer["citations"][0]["document_name"], "leave.md",
+        answer["passages"][0]["document_name"], "leave.md",
         "{answer}"
     );
     let told = home.run(&[
         "ask",
         "-c",
         "hb",
+        "--explain",
         "How many days of annual leave does every employee have?",
     ]);
     assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.stdout.contains("[1] leave.md"), "{}", told.stdout);
+    assert!(told.stdout.contains("leave.md"), "{}", told.stdout);
 }
 
 fn jobs_and_indexes_are_shown(home: &Home) {

@@ -10,30 +10,68 @@ fn resolved(answer: &str) -> Resolved {
 /// What has to hold of every resolved answer.
 fn check(resolved: &Resolved, passages: &[Passage]) {
     for citation in &resolved.citations {
-        let number: usize = citation.marker.trim_matches(['[', ']']).parse().expect("a marker holds a number");
+        let number: usize = citation
+            .marker
+            .trim_matches(['[', ']'])
+            .parse()
+            .expect("a marker holds a number");
         let passage = &passages[number - 1];
         assert_eq!(passage.chunk_id, citation.chunk_id);
-        let inside = Span::new(citation.document_span.start - passage.span.start, citation.document_span.end - passage.span.start);
-        assert_eq!(inside.of(&passage.text), Some(citation.quote.as_str()), "the quote is the document's text");
-        let claim = citation.answer_span.of(&resolved.text).expect("the answer span fits");
-        assert!(claim.contains(&citation.marker), "`{claim}` has no {}", citation.marker);
+        let inside = Span::new(
+            citation.document_span.start - passage.span.start,
+            citation.document_span.end - passage.span.start,
+        );
+        assert_eq!(
+            inside.of(&passage.text),
+            Some(citation.quote.as_str()),
+            "the quote is the document's text"
+        );
+        let claim = citation
+            .answer_span
+            .of(&resolved.text)
+            .expect("the answer span fits");
+        assert!(
+            claim.contains(&citation.marker),
+            "`{claim}` has no {}",
+            citation.marker
+        );
         assert!((0.0..=1.0).contains(&citation.support));
     }
-    assert!(resolved.citations.windows(2).all(|pair| pair[0].answer_span.start <= pair[1].answer_span.start));
+    assert!(
+        resolved
+            .citations
+            .windows(2)
+            .all(|pair| pair[0].answer_span.start <= pair[1].answer_span.start)
+    );
     for claim in &resolved.claims {
         assert!(claim.answer_span.of(&resolved.text).is_some());
         assert_eq!(claim.supported, !claim.markers.is_empty());
     }
-    let written: Vec<&str> = resolved.claims.iter().flat_map(|claim| &claim.markers).map(String::as_str).collect();
-    let cited: Vec<&str> = resolved.citations.iter().map(|citation| citation.marker.as_str()).collect();
+    let written: Vec<&str> = resolved
+        .claims
+        .iter()
+        .flat_map(|claim| &claim.markers)
+        .map(String::as_str)
+        .collect();
+    let cited: Vec<&str> = resolved
+        .citations
+        .iter()
+        .map(|citation| citation.marker.as_str())
+        .collect();
     assert_eq!(written, cited, "each marker has its citation");
 }
 
 #[test]
 fn a_true_marker_stays_and_its_quote_is_the_sentence_it_comes_from() {
     let resolved = resolved("Up to 5 days may be carried over until 31 March [1].");
-    assert_eq!(resolved.text, "Up to 5 days may be carried over until 31 March [1].");
-    assert_eq!(resolved.citations[0].quote, "Up to 5 days may be carried over until 31 March.");
+    assert_eq!(
+        resolved.text,
+        "Up to 5 days may be carried over until 31 March [1]."
+    );
+    assert_eq!(
+        resolved.citations[0].quote,
+        "Up to 5 days may be carried over until 31 March."
+    );
     assert_eq!(resolved.citations[0].document_span, Span::new(73, 121));
     check(&resolved, &handbook());
 }
@@ -41,22 +79,35 @@ fn a_true_marker_stays_and_its_quote_is_the_sentence_it_comes_from() {
 #[test]
 fn a_wrong_marker_is_replaced_by_the_passage_that_backs_the_sentence() {
     let resolved = resolved("Customers may return goods within 14 days [1].");
-    assert_eq!(resolved.text, "Customers may return goods within 14 days [2].");
+    assert_eq!(
+        resolved.text,
+        "Customers may return goods within 14 days [2]."
+    );
     assert_eq!(resolved.replaced_markers, 1);
 }
 
 #[test]
 fn a_missing_marker_is_added_to_each_sentence() {
-    let resolved = resolved("Employees have 28 days of leave. Refunds are paid to the original card.");
-    assert_eq!(resolved.text, "Employees have 28 days of leave [1]. Refunds are paid to the original card [2].");
+    let resolved =
+        resolved("Employees have 28 days of leave. Refunds are paid to the original card.");
+    assert_eq!(
+        resolved.text,
+        "Employees have 28 days of leave [1]. Refunds are paid to the original card [2]."
+    );
 }
 
 #[test]
 fn a_chinese_sentence_is_cited_before_its_full_stop() {
     let resolved = resolved("住宿每晚最高450元。差旅费须在三十天内报销【9】。");
-    assert_eq!(resolved.text, "住宿每晚最高450元[3]。差旅费须在三十天内报销[3]。");
+    assert_eq!(
+        resolved.text,
+        "住宿每晚最高450元[3]。差旅费须在三十天内报销[3]。"
+    );
     assert_eq!(resolved.invalid_markers, 1);
-    assert_eq!(resolved.citations[1].quote, "差旅费须在出差结束后30天内报销。");
+    assert_eq!(
+        resolved.citations[1].quote,
+        "差旅费须在出差结束后30天内报销。"
+    );
 }
 
 #[test]
@@ -69,15 +120,28 @@ fn a_sentence_that_contradicts_the_passage_is_not_supported() {
         "住宿每晚最高600元[3]。",
     ] {
         let resolved = resolved(wrong);
-        assert!(resolved.citations.is_empty(), "{wrong} gave {:?}", resolved.citations);
-        assert!(!resolved.claims[0].supported && !resolved.text.contains('['), "{}", resolved.text);
+        assert!(
+            resolved.citations.is_empty(),
+            "{wrong} gave {:?}",
+            resolved.citations
+        );
+        assert!(
+            !resolved.claims[0].supported && !resolved.text.contains('['),
+            "{}",
+            resolved.text
+        );
     }
 }
 
 #[test]
 fn list_items_keep_their_bullets() {
-    let resolved = resolved("- Employees have 28 days of leave.\n- Goods may be returned within 14 days. [2]\n");
-    assert_eq!(resolved.text, "- Employees have 28 days of leave [1].\n- Goods may be returned within 14 days [2].");
+    let resolved = resolved(
+        "- Employees have 28 days of leave.\n- Goods may be returned within 14 days. [2]\n",
+    );
+    assert_eq!(
+        resolved.text,
+        "- Employees have 28 days of leave [1].\n- Goods may be returned within 14 days [2]."
+    );
     check(&resolved, &handbook());
 }
 
@@ -99,11 +163,55 @@ fn no_passages_and_no_answer_are_no_trouble() {
 /// Pieces from which odd answers are made.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "Employees have 28 days of leave", "Customers may return goods within 14 days", "住宿每晚最高450元", "差旅费须在30天内报销", ". ", "。", "! ", "\n", "\n\n",
-        "- ", "1. ", "## ", " [1]", "[2, 3]", "【3】", "[9]", "[1-3]", "[", "]", "`", "```\n", "e.g. ", "3.5", "Dr. ", "é", "👩‍👩‍👧", "\u{301}", "\u{feff}", "|", "“", "”", "  ",
-        "<|im_end|>", "\r\n", "、", "…", "not ", "不", "(", ")", "²", "İ", "ß",
+        "Employees have 28 days of leave",
+        "Customers may return goods within 14 days",
+        "住宿每晚最高450元",
+        "差旅费须在30天内报销",
+        ". ",
+        "。",
+        "! ",
+        "\n",
+        "\n\n",
+        "- ",
+        "1. ",
+        "## ",
+        " [1]",
+        "[2, 3]",
+        "【3】",
+        "[9]",
+        "[1-3]",
+        "[",
+        "]",
+        "`",
+        "```\n",
+        "e.g. ",
+        "3.5",
+        "Dr. ",
+        "é",
+        "👩‍👩‍👧",
+        "\u{301}",
+        "\u{feff}",
+        "|",
+        "“",
+        "”",
+        "  ",
+        "<|im_end|>",
+        "\r\n",
+        "、",
+        "…",
+        "not ",
+        "不",
+        "(",
+        ")",
+        "²",
+        "İ",
+        "ß",
     ]);
-    prop::collection::vec(prop_oneof![4 => piece.prop_map(str::to_owned), 1 => ".{0,6}"], 0..24).prop_map(|pieces| pieces.concat())
+    prop::collection::vec(
+        prop_oneof![4 => piece.prop_map(str::to_owned), 1 => ".{0,6}"],
+        0..24,
+    )
+    .prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
@@ -144,10 +252,22 @@ proptest! {
 
 #[test]
 fn a_draft_lets_a_sentence_go_when_the_next_one_begins() {
-    let mut draft = Draft::new("q", &handbook(), CitationSettings::default(), "I could not find this.", false);
+    let mut draft = Draft::new(
+        "q",
+        &handbook(),
+        CitationSettings::default(),
+        "I could not find this.",
+        false,
+    );
     assert_eq!(draft.push("Employees have 28 days of leave."), "");
     assert_eq!(draft.push(" [2]"), "");
     assert_eq!(draft.push(" Goods"), "Employees have 28 days of leave [1].");
-    let mut declining = Draft::new("q", &handbook(), CitationSettings::default(), "I could not find this. Sorry.", false);
+    let mut declining = Draft::new(
+        "q",
+        &handbook(),
+        CitationSettings::default(),
+        "I could not find this. Sorry.",
+        false,
+    );
     assert_eq!(declining.push("I could not find this. Sorry"), "");
 }

@@ -3,8 +3,16 @@ use lore_retrieval::{DenseEvidence, Relevance, declines};
 
 fn judge(question: &str, z_score: Option<f32>) -> Relevance {
     let passages = handbook();
-    let pool: Vec<&str> = passages.iter().map(|passage| passage.text.as_str()).collect();
-    Relevance::judge(question, &passages, &pool, z_score.map(|z_score| DenseEvidence { z_score }))
+    let pool: Vec<&str> = passages
+        .iter()
+        .map(|passage| passage.text.as_str())
+        .collect();
+    Relevance::judge(
+        question,
+        &passages,
+        &pool,
+        z_score.map(|z_score| DenseEvidence { z_score }),
+    )
 }
 
 #[test]
@@ -23,17 +31,32 @@ fn without_passages_nothing_is_relevant() {
 #[test]
 fn a_z_score_needs_a_background() {
     assert_eq!(DenseEvidence::new(0.9, &[0.8; 3]), None);
-    let evidence = DenseEvidence::new(0.9, &[0.7, 0.8, 0.7, 0.8, 0.7, 0.8, 0.7, 0.8]).expect("enough background");
-    assert!((evidence.z_score - 2.806).abs() < 0.01, "{}", evidence.z_score);
+    let evidence = DenseEvidence::new(0.9, &[0.7, 0.8, 0.7, 0.8, 0.7, 0.8, 0.7, 0.8])
+        .expect("enough background");
+    assert!(
+        (evidence.z_score - 2.806).abs() < 0.01,
+        "{}",
+        evidence.z_score
+    );
 }
 
 #[test]
 fn declining_is_told_from_answering() {
     let fixed = "I could not find an answer in the documents.";
-    for text in [fixed, "I could not find an answer in the documents [1].", "The passages do not mention the price.", "段落中没有提到价格。", "", "  "] {
+    for text in [
+        fixed,
+        "I could not find an answer in the documents [1].",
+        "The passages do not mention the price.",
+        "段落中没有提到价格。",
+        "",
+        "  ",
+    ] {
         assert!(declines(text, fixed), "{text}");
     }
-    for text in ["Employees have 28 days of leave.", "The policy does not mention pets. Dogs are allowed on Fridays, however, in the whole building."] {
+    for text in [
+        "Employees have 28 days of leave.",
+        "The policy does not mention pets. Dogs are allowed on Fridays, however, in the whole building.",
+    ] {
         assert!(!declines(text, fixed), "{text}");
     }
 }

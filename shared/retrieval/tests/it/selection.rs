@@ -3,13 +3,23 @@ use lore_retrieval::{pack, without_repetition};
 use proptest::prelude::*;
 
 fn texts(passages: &[lore_types::Passage]) -> Vec<&str> {
-    passages.iter().map(|passage| passage.text.as_str()).collect()
+    passages
+        .iter()
+        .map(|passage| passage.text.as_str())
+        .collect()
 }
 
 #[test]
 fn the_same_text_in_two_documents_is_shown_once() {
-    let kept = without_repetition(vec![passage("a", 0, "Refunds take three days."), passage("b", 9, "REFUNDS take  three days"), passage("c", 0, "Refunds take ten days.")]);
-    assert_eq!(texts(&kept), ["Refunds take three days.", "Refunds take ten days."]);
+    let kept = without_repetition(vec![
+        passage("a", 0, "Refunds take three days."),
+        passage("b", 9, "REFUNDS take  three days"),
+        passage("c", 0, "Refunds take ten days."),
+    ]);
+    assert_eq!(
+        texts(&kept),
+        ["Refunds take three days.", "Refunds take ten days."]
+    );
 }
 
 #[test]
@@ -22,8 +32,21 @@ fn neighbours_that_overlap_a_little_both_stay_and_heavily_overlapping_ones_do_no
 
 #[test]
 fn a_passage_that_does_not_fit_makes_room_for_the_next() {
-    let packed = pack(handbook(), 12, 5, |passage| if passage.document_name == "returns.md" { 20 } else { 6 });
-    assert_eq!(packed.passages.iter().map(|passage| passage.document_name.as_str()).collect::<Vec<_>>(), ["leave.md", "报销.md"]);
+    let packed = pack(handbook(), 12, 5, |passage| {
+        if passage.document_name == "returns.md" {
+            20
+        } else {
+            6
+        }
+    });
+    assert_eq!(
+        packed
+            .passages
+            .iter()
+            .map(|passage| passage.document_name.as_str())
+            .collect::<Vec<_>>(),
+        ["leave.md", "报销.md"]
+    );
     assert_eq!((packed.tokens, packed.left_out), (12, 1));
 }
 
