@@ -102,7 +102,7 @@ async fn every_document(server: &Server) -> Result<Vec<Value>> {
 }
 
 fn start(folder: &Path) -> Result<Server> {
-    Server::start(folder, &["ingest"], &[])
+    Server::start(folder, &[], &[])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,6 @@ mod batches;
 mod folders;
 mod formats;
 mod generation;
-mod llama_cpp;
 mod parity;
 mod prompts;
 mod refusals;
