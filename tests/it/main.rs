@@ -1,6 +1,5 @@
 //! End-to-end tests: the real binary, real models, real indexes, HTTP on port 0.
 
 mod answers;
-mod kill;
 mod server;
 mod split;
