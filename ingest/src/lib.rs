@@ -9,6 +9,7 @@
 
 mod backoff;
 pub mod chunk;
+mod difference;
 mod error;
 mod feed;
 mod http;
@@ -16,6 +17,7 @@ mod indexer;
 pub mod parse;
 mod prepare;
 mod prepared;
+mod read;
 mod service;
 mod settings;
 mod state;

@@ -1,30 +1,20 @@
-//! From a leased job to a prepared version: read the original, cut the text, embed the chunks.
+//! From a leased job to a prepared version: read it, embed its chunks.
 
-use crate::chunk::{ChunkSettings, Tokens, chunk};
-use crate::error::{Trouble, chain, is_waiting, reason};
-use crate::parse::{ParseError, ParseRequest, Parsed};
+use crate::error::{Trouble, chain, reason};
 use crate::prepared::Prepared;
+use crate::read::{Read, known, read};
 use crate::state::State;
-use lore_catalog::{ParsedVersion, StoredVersion, Task};
-use lore_embed::{EmbedError, EmbedPool, EmbedTokenizer, TokenCounter};
+use lore_catalog::{StoredVersion, Task};
+use lore_embed::{EmbedError, EmbedPool};
 use lore_index::IndexedChunk;
 use lore_telemetry::names::INGEST_STAGE_SECONDS;
-use lore_types::{Chunk, ChunkId, DocumentFormat, JobStage, document_fields};
+use lore_types::{Chunk, JobStage, document_fields};
 use std::time::{Duration, Instant};
 
 /// How often a job's progress is written at most.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Share of the work that is done when embedding begins, and when it ends.
-const EMBEDDING: (f32, f32) = (0.2, 0.9);
-
-/// A document's text with what is known of it, in either of two ways: just read, or read by an earlier attempt.
-struct Read {
-    chunks: Vec<Chunk>,
-    title: Option<String>,
-    format: Option<DocumentFormat>,
-    language: Option<String>,
-    warnings: Vec<String>,
-}
+pub(crate) const EMBEDDING: (f32, f32) = (0.2, 0.9);
 
 /// Prepares a version; `None` where the job is no longer ours.
 pub(crate) async fn prepare(state: &State, task: &Task) -> Result<Option<Prepared>, Trouble> {
@@ -97,177 +87,6 @@ fn unusable(name: &str, error: &EmbedError) -> Trouble {
     Trouble::Passing(reason("embedding_failed", chain(error), None))
 }
 
-/// The chunks that an earlier attempt left in the catalog.
-async fn known(state: &State, task: &Task) -> Result<Option<Read>, Trouble> {
-    if !state
-        .advance(task.job.id, JobStage::Embedding, EMBEDDING.0)
-        .await?
-    {
-        return Ok(None);
-    }
-    let version = &task.version;
-    Ok(Some(Read {
-        chunks: state.catalog.chunks(version.id, 0, u32::MAX).await?,
-        title: version.title.clone(),
-        format: version.format,
-        language: version.language.clone(),
-        warnings: task
-            .job
-            .warnings
-            .iter()
-            .filter(|warning| !is_waiting(warning))
-            .cloned()
-            .collect(),
-    }))
-}
-
-async fn read(state: &State, task: &Task, pool: &EmbedPool) -> Result<Option<Read>, Trouble> {
-    state.feed.changed(task.job.id);
-    let began = Instant::now();
-    let parsed = state
-        .parser
-        .parse(&request(state, &task.version))
-        .await
-        .map_err(unreadable)?;
-    took("parsing", began);
-    // Worth a write only where somebody may be watching by now.
-    if began.elapsed() >= PROGRESS_EVERY
-        && !state
-            .advance(task.job.id, JobStage::Chunking, EMBEDDING.0 / 2.0)
-            .await?
-    {
-        return Ok(None);
-    }
-    let began = Instant::now();
-    let (parsed, chunks) = cut(state, &task.version, pool, parsed).await?;
-    took("chunking", began);
-    keep(state, task, parsed, chunks).await
-}
-
-fn request(state: &State, version: &StoredVersion) -> ParseRequest {
-    ParseRequest {
-        path: state.originals.path(&version.content_hash),
-        name: version.name.clone(),
-        declared_type: version
-            .declared
-            .clone()
-            .or_else(|| version.media_type.clone()),
-    }
-}
-
-fn unreadable(error: ParseError) -> Trouble {
-    let failure = reason(error.code(), error.to_string(), error.hint());
-    if error.is_transient() {
-        Trouble::Passing(failure)
-    } else {
-        Trouble::Document(failure)
-    }
-}
-
-/// The embedder's tokens as the chunker counts them.
-struct EmbedderTokens(EmbedTokenizer);
-
-impl Tokens for EmbedderTokens {
-    fn count(&self, text: &str) -> usize {
-        self.0.count_tokens(text)
-    }
-
-    fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
-        self.0.token_offsets(text)
-    }
-
-    fn overhead(&self) -> usize {
-        self.0.special_tokens()
-    }
-}
-
-async fn cut(
-    state: &State,
-    version: &StoredVersion,
-    pool: &EmbedPool,
-    parsed: Parsed,
-) -> Result<(Parsed, Vec<Chunk>), Trouble> {
-    let tokens = EmbedderTokens(pool.tokenizer().clone());
-    let settings = ChunkSettings {
-        max_tokens: state.settings.max_chunk_tokens.min(tokens.0.max_tokens()),
-        overlap_tokens: state.settings.overlap_tokens,
-    };
-    let work = move || {
-        let drafts = chunk(&parsed, &tokens, settings);
-        (parsed, drafts)
-    };
-    let (parsed, drafts) = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Trouble::Document(reason(
-            "chunking_failed",
-            format!("cutting the text failed: {error}"),
-            None,
-        ))
-    })?;
-    let mut chunks = Vec::with_capacity(drafts.len());
-    for (draft, ordinal) in drafts.into_iter().zip(0..) {
-        let Some(text) = draft.span.of(&parsed.text) else {
-            let message = format!(
-                "chunk {ordinal} covers bytes {:?} that the text does not have",
-                draft.span.range()
-            );
-            return Err(Trouble::Document(reason("chunking_failed", message, None)));
-        };
-        chunks.push(Chunk {
-            id: ChunkId::derive(version.id, ordinal),
-            document_id: version.document_id,
-            version_id: version.id,
-            ordinal,
-            span: draft.span,
-            text: text.to_owned(),
-            heading: draft.heading,
-            page: draft.page,
-            tokens: u32::try_from(draft.tokens).unwrap_or(u32::MAX),
-        });
-    }
-    if chunks.is_empty() {
-        let hint = "send a file that holds text".to_owned();
-        return Err(Trouble::Document(reason(
-            "no_chunks",
-            "the document holds nothing to index",
-            Some(hint),
-        )));
-    }
-    Ok((parsed, chunks))
-}
-
-async fn keep(
-    state: &State,
-    task: &Task,
-    parsed: Parsed,
-    chunks: Vec<Chunk>,
-) -> Result<Option<Read>, Trouble> {
-    let pages = u32::try_from(parsed.pages.len()).unwrap_or(u32::MAX);
-    let stored = ParsedVersion {
-        text: parsed.text,
-        format: parsed.format,
-        language: parsed.language,
-        title: parsed.title,
-        pages: (pages > 0).then_some(pages),
-        warnings: parsed.warnings,
-    };
-    let (job, version) = (task.job.id, task.version.id);
-    if !state
-        .catalog
-        .store_parsed(&state.lease, job, version, &stored, &chunks)
-        .await?
-    {
-        return Ok(None);
-    }
-    state.feed.changed(job);
-    Ok(Some(Read {
-        chunks,
-        title: stored.title,
-        format: Some(stored.format),
-        language: stored.language,
-        warnings: stored.warnings,
-    }))
-}
-
 /// Embeds all chunks, batch by batch; `None` where the job is no longer ours.
 async fn embed(
     state: &State,
@@ -333,7 +152,8 @@ async fn embed_batch(
     }
 }
 
-fn took(stage: &'static str, began: Instant) {
+/// Notes how long a stage took.
+pub(crate) fn took(stage: &'static str, began: Instant) {
     metrics::histogram!(INGEST_STAGE_SECONDS, "stage" => stage)
         .record(began.elapsed().as_secs_f64());
 }

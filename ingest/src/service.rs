@@ -131,6 +131,7 @@ impl IngestService {
             );
         }
         self.workers.shutdown().await;
+        // A handle that was waited for once must not be waited for again.
         if !self.indexer.is_finished() {
             self.indexer.abort();
             let _ = (&mut self.indexer).await;

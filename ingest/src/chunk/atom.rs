@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Inner,
 }
 
+/// Bytes of the longest block whose tokens are found in one pass.
+const LONGEST_PASS: usize = 64 << 10;
 /// Characters of a line from which on it looks like prose.
 const PROSE_LINE: usize = 40;
 
@@ -60,48 +62,87 @@ fn add_block(
     } else {
         line_ends(inside)
     };
+    let counter = Counter::new(text, block.clone(), tokens, limit);
     let mut start = 0;
     for end in ends {
         let whole = trimmed(text, block.start + start..block.start + end);
         start = end;
-        for range in bounded(text, whole, tokens, limit) {
-            let count = tokens.count(text.get(range.clone()).unwrap_or_default());
-            let first = range.start == block.start;
-            let kind = if first || kind == Kind::Heading {
-                kind
-            } else {
-                Kind::Inner
-            };
+        for (range, tokens) in counter.bounded(whole) {
+            let is_first = range.start == block.start || kind == Kind::Heading;
+            let kind = if is_first { kind } else { Kind::Inner };
             out.push(Atom {
                 range,
-                tokens: count,
+                tokens,
                 kind,
             });
         }
     }
 }
 
-/// `range`, or pieces of it where it is too long for a chunk.
-fn bounded(
-    text: &str,
-    range: Range<usize>,
-    tokens: &dyn Tokens,
+/// Counts the tokens of the parts of a block: one pass over the block tells those of its sentences near enough, and only long
+/// ones are counted exactly.
+struct Counter<'a> {
+    text: &'a str,
+    tokens: &'a dyn Tokens,
     limit: usize,
-) -> Vec<Range<usize>> {
-    let inside = text.get(range.clone()).unwrap_or_default();
-    if inside.is_empty() {
-        return Vec::new();
+    /// Where the block's tokens start, in bytes of the text; `None` for a block that is too long for one pass.
+    starts: Option<Vec<usize>>,
+}
+
+impl<'a> Counter<'a> {
+    fn new(text: &'a str, block: Range<usize>, tokens: &'a dyn Tokens, limit: usize) -> Self {
+        let inside = text
+            .get(block.clone())
+            .filter(|inside| inside.len() <= LONGEST_PASS);
+        let starts = |inside: &str| {
+            tokens
+                .offsets(inside)
+                .iter()
+                .map(|(start, _)| block.start + start)
+                .collect()
+        };
+        Self {
+            text,
+            tokens,
+            limit,
+            starts: inside.map(starts),
+        }
     }
-    if inside.len() <= limit * BYTES_PER_TOKEN && tokens.count(inside) <= limit {
-        return vec![range];
+
+    /// `range` with its tokens, or pieces of it where it is too long for a chunk.
+    fn bounded(&self, range: Range<usize>) -> Vec<(Range<usize>, usize)> {
+        let inside = self.text.get(range.clone()).unwrap_or_default();
+        if inside.is_empty() {
+            return Vec::new();
+        }
+        if inside.len() <= self.limit * BYTES_PER_TOKEN {
+            let count = self
+                .estimate(&range)
+                .unwrap_or_else(|| self.tokens.count(inside));
+            if count <= self.limit {
+                return vec![(range, count)];
+            }
+        }
+        let mut from = range.start;
+        let ends = piece::ends(inside, self.tokens, self.limit).into_iter();
+        let pieces = ends.map(|end| {
+            let piece = trimmed(self.text, from..range.start + end);
+            from = range.start + end;
+            let count = self
+                .tokens
+                .count(self.text.get(piece.clone()).unwrap_or_default());
+            (piece, count)
+        });
+        pieces.filter(|(piece, _)| !piece.is_empty()).collect()
     }
-    let mut from = range.start;
-    let pieces = piece::ends(inside, tokens, limit).into_iter().map(|end| {
-        let piece = trimmed(text, from..range.start + end);
-        from = range.start + end;
-        piece
-    });
-    pieces.filter(|piece| !piece.is_empty()).collect()
+
+    /// The tokens of `range` as counted in its block, where that is so far below the limit that it need not be exact.
+    fn estimate(&self, range: &Range<usize>) -> Option<usize> {
+        let starts = self.starts.as_ref()?;
+        let before = |at: usize| starts.partition_point(|start| *start < at);
+        let count = before(range.end) - before(range.start);
+        (count * 2 <= self.limit && count > 0).then_some(count)
+    }
 }
 
 /// The stretches of `range` between blank lines, without white space at either end.

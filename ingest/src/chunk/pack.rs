@@ -190,7 +190,7 @@ impl Packer<'_> {
         let words = inside.get(tail..)?;
         // Only at the start of a word, unless the script has none.
         let at_word = inside.get(..tail)?.ends_with(char::is_whitespace)
-            || words.starts_with(char::is_whitespace);
+            || words.starts_with(|c: char| c.is_whitespace() || c >= '\u{2E80}');
         let skip = if at_word {
             0
         } else {

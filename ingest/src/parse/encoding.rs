@@ -6,6 +6,9 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 /// Bytes that the statistics look at.
 const SAMPLE: usize = 1 << 20;
 
+/// Reads the four bytes of a UTF-32 character in one of the two orders.
+type ReadWord = fn([u8; 4]) -> u32;
+
 /// Text, and how it was found in the bytes.
 #[derive(Debug)]
 pub(crate) struct Decoded {
@@ -82,7 +85,7 @@ fn wide_32(bytes: &[u8]) -> Option<Decoded> {
     let sample = bytes
         .get(..bytes.len().min(4096) & !3)
         .filter(|sample| sample.len() >= 8)?;
-    let reads: [(fn([u8; 4]) -> u32, &str); 2] = [
+    let reads: [(ReadWord, &str); 2] = [
         (u32::from_le_bytes, "UTF-32LE"),
         (u32::from_be_bytes, "UTF-32BE"),
     ];
@@ -120,7 +123,7 @@ fn is_likely_utf16(sample: &[u8], encoding: &'static Encoding) -> bool {
     basic > 0 && (basic + script) * 20 >= total * 19
 }
 
-fn utf32(bytes: &[u8], read: fn([u8; 4]) -> u32, encoding: &'static str) -> Decoded {
+fn utf32(bytes: &[u8], read: ReadWord, encoding: &'static str) -> Decoded {
     let units = bytes.chunks(4).map(|unit| unit.try_into().ok().map(read));
     let text = units
         .map(|unit| {

@@ -260,15 +260,15 @@ fn a_chunk_knows_its_page() {
 
 #[test]
 fn giant_lines_are_cut_in_time_that_grows_with_the_text() {
-    let unbroken = plain(&"x".repeat(2 << 20), Vec::new());
+    let unbroken = plain(&"x".repeat(1 << 20), Vec::new());
     check(&unbroken, &WordTokens, SETTINGS);
-    let marks = plain(&format!("e{}", "\u{301}".repeat(200_000)), Vec::new());
+    let marks = plain(&format!("e{}", "\u{301}".repeat(100_000)), Vec::new());
     check(&marks, &WordTokens, SETTINGS);
     for tokens in real() {
-        check(&plain(&"x".repeat(200_000), Vec::new()), tokens, SETTINGS);
-        check(&plain(&"中文".repeat(50_000), Vec::new()), tokens, SETTINGS);
+        check(&plain(&"x".repeat(40_000), Vec::new()), tokens, SETTINGS);
+        check(&plain(&"中文".repeat(10_000), Vec::new()), tokens, SETTINGS);
         check(
-            &plain(&"👩‍👩‍👧 🇩🇪 ".repeat(5_000), Vec::new()),
+            &plain(&"👩‍👩‍👧 🇩🇪 ".repeat(1_000), Vec::new()),
             tokens,
             SETTINGS,
         );
@@ -316,7 +316,7 @@ fn any_text() -> impl Strategy<Value = String> {
         1 => "[👩👧🇩🇪\u{301}\u{200d}é]{1,40}",
     ];
     let joint = prop_oneof![Just("\n\n"), Just("\n"), Just(" "), Just("\n\n\n")];
-    prop::collection::vec((part, joint), 1..30).prop_map(|parts| {
+    prop::collection::vec((part, joint), 1..16).prop_map(|parts| {
         parts
             .into_iter()
             .map(|(part, joint)| part + joint)
@@ -325,7 +325,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_text_is_covered_within_the_limit(text in any_text(), max_tokens in 8_usize..80, overlap_tokens in 0_usize..40, heads in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..4), 0..4)) {

@@ -25,9 +25,9 @@ async fn main() -> Result<()> {
         .unwrap_or_else(|| "/work/shared/data".to_owned());
     let root = Path::new(&root);
     let embedder = embedder().await?;
-    let english = Set::read(&root.join("qa/squad2_dev"), 12, 900)?;
-    let chinese = Set::read(&root.join("retrieval/cmrc2018"), 150, 350)?;
-    let across = Set::read_queries(&root.join("retrieval/xquad_zh2en"), 20, 900)?;
+    let english = Set::read(&root.join("qa/squad2_dev"), 4, 600)?;
+    let chinese = Set::read(&root.join("retrieval/cmrc2018"), 80, 250)?;
+    let across = Set::read_queries(&root.join("retrieval/xquad_zh2en"), 16, 600)?;
     let mut all = Vec::new();
     for (name, set, foreign) in [
         ("English", &english, &chinese),
@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
         if name == "Chinese to English" {
             outside.extend(
                 collection
-                    .judge(&foreign.inside[..60.min(foreign.inside.len())], &embedder)
+                    .judge(&foreign.inside[..40.min(foreign.inside.len())], &embedder)
                     .await?,
             );
         }
@@ -173,14 +173,14 @@ impl Set {
                 .iter()
                 .filter(|(id, _)| wanted(id))
                 .map(|(_, question)| question.clone())
-                .take(150)
+                .take(70)
                 .collect()
         };
         let documents = corpus
             .iter()
             .filter(|one| inside_ids.contains(text(&one["_id"])))
             .map(|one| document(one, characters))
-            .take(170)
+            .take(80)
             .collect();
         Ok(Self {
             documents,
@@ -236,7 +236,10 @@ impl Set {
             .iter()
             .filter(|one| kept.contains(text(&one["title"])))
             .map(|one| document(one, characters))
+            .take(80)
             .collect();
+        inside.truncate(70);
+        outside.truncate(70);
         Ok(Self {
             documents,
             inside,
@@ -322,9 +325,9 @@ impl Collection {
                 .iter()
                 .map(|other| dot(&vector, other))
                 .collect();
-            let evidence = dense
-                .first()
-                .and_then(|best| DenseEvidence::new(best.1, &background));
+            let evidence = dense.first().and_then(|best| {
+                DenseEvidence::new(best.1, &self.passages[&best.0].text, &background)
+            });
             out.push(Relevance::judge(
                 question,
                 &found[..SHOWN.min(found.len())],

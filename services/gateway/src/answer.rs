@@ -19,9 +19,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Longest rewritten question in tokens.
-const REWRITE_TOKENS: usize = 64;
-
 /// What is asked, checked.
 pub(crate) struct Asking {
     pub collection: Collection,
@@ -66,7 +63,12 @@ impl GatewayState {
         let started = Instant::now();
         let generator = Arc::clone(self.generator()?);
         let mut timings = Timings::default();
-        let question = self.standalone(&*generator, &asking, &mut timings).await?;
+        let question = FollowUp {
+            question: &asking.question,
+            history: &asking.history,
+        }
+        .standalone();
+        timings.rewrite_ms = measure::stage("rewrite", started.elapsed());
         let query = Query {
             collection: &asking.collection,
             text: &question,
@@ -94,41 +96,6 @@ impl GatewayState {
             self.compose(&*generator, found.passages, &mut prepared)?;
         }
         Ok(prepared)
-    }
-
-    /// The question as it can be searched for without the conversation before it.
-    async fn standalone(
-        &self,
-        generator: &dyn Generator,
-        asking: &Asking,
-        timings: &mut Timings,
-    ) -> Result<String, GatewayError> {
-        let follow_up = FollowUp {
-            question: &asking.question,
-            history: &asking.history,
-        };
-        if !follow_up.needs_rewrite() {
-            return Ok(asking.question.clone());
-        }
-        let rewriting = Instant::now();
-        let sampling = Sampling {
-            max_new_tokens: REWRITE_TOKENS,
-            stop: vec!["\n".to_owned()],
-            ..Sampling::default()
-        };
-        let request = GenerateRequest {
-            messages: follow_up.messages(),
-            adapter: None,
-            sampling,
-        };
-        let written = Generation::start(generator, request)
-            .await?
-            .written()
-            .await?;
-        timings.rewrite_ms = measure::stage("rewrite", rewriting.elapsed());
-        Ok(follow_up
-            .accept(&written.text)
-            .unwrap_or_else(|| follow_up.joined()))
     }
 
     /// Chooses the passages that fit, and writes the prompt.
@@ -167,18 +134,14 @@ impl GatewayState {
     }
 
     fn messages(&self, prepared: &Prepared, passages: &[Passage]) -> Vec<Message> {
-        let rewritten = prepared.question != prepared.asking.question;
-        let abstain_sentence = &self.settings().abstain_sentence;
-        let question = if rewritten {
-            &prepared.question
-        } else {
-            &prepared.asking.question
-        };
+        let Asking {
+            question, history, ..
+        } = &prepared.asking;
         Prompt {
             question,
-            history: &prepared.asking.history,
+            history,
             passages,
-            abstain_sentence,
+            abstain_sentence: &self.settings().abstain_sentence,
         }
         .messages()
     }

@@ -52,10 +52,13 @@ impl GatewayState {
         let embed_time = embedding.elapsed();
         let retrieving = Instant::now();
         let round = self.rounds(query, vector.as_deref()).await?;
-        let dense = round
-            .dense
-            .first()
-            .and_then(|best| DenseEvidence::new(best.score, &background));
+        let dense = round.dense.first().and_then(|best| {
+            DenseEvidence::new(
+                best.score,
+                &round.stored.get(&best.chunk_id)?.text,
+                &background,
+            )
+        });
         let passages = self.ranked(query.mode, round);
         Ok(Found {
             passages,

@@ -1,4 +1,4 @@
-use crate::{EmbedError, EmbedTokenizer, embedder::TextKind, fastembed_files::write_ids};
+use crate::{embedder::TextKind, fastembed_files::write_ids, tokens::TokenIds};
 use std::collections::VecDeque;
 
 /// Padded tokens of one computation. More is slower, for the states no longer fit into the processor's caches: all-MiniLM-L6-v2 took
@@ -29,43 +29,34 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Counts tokens and forms groups. `single` puts each text into its own group.
-    pub(crate) fn plan<S: AsRef<str>>(
-        tokenizer: &EmbedTokenizer,
-        name: &str,
-        (kind, prefix): (TextKind, &str),
-        texts: &[S],
-        single: bool,
-    ) -> Result<Self, EmbedError> {
-        let mut result = Embeddings {
-            vectors: vec![Vec::new(); texts.len()],
-            ..Embeddings::default()
-        };
-        let mut written = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            let text = format!("{prefix}{}", text.as_ref());
-            let tokens = tokenizer
-                .ids(&text)
-                .map_err(|e| EmbedError::load(name, e))?;
-            if tokens.ids.is_empty() {
-                let reason = "it has no tokens";
-                return Err(EmbedError::NoVector {
-                    name: name.into(),
-                    index,
-                    reason,
-                });
-            }
-            result.truncated.extend(tokens.truncated.then_some(index));
-            result.tokens.push(tokens.ids.len());
-            written.push(write_ids(&tokens.ids));
-        }
-        let groups = group(&result.tokens, if single { 0 } else { GROUP_TOKENS });
-        Ok(Self {
+    /// No texts yet.
+    pub(crate) fn new(kind: TextKind) -> Self {
+        Self {
             kind,
-            texts: written,
-            groups,
-            result,
-        })
+            texts: Vec::new(),
+            groups: VecDeque::new(),
+            result: Embeddings::default(),
+        }
+    }
+
+    /// Number of texts.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Adds a text.
+    pub(crate) fn add(&mut self, tokens: &TokenIds) {
+        self.result
+            .truncated
+            .extend(tokens.truncated.then_some(self.texts.len()));
+        self.result.tokens.push(tokens.ids.len());
+        self.result.vectors.push(Vec::new());
+        self.texts.push(write_ids(&tokens.ids));
+    }
+
+    /// Groups the texts. `single` puts each into its own group.
+    pub(crate) fn form_groups(&mut self, single: bool) {
+        self.groups = group(&self.result.tokens, if single { 0 } else { GROUP_TOKENS });
     }
 
     /// Takes the next group: indices of texts.

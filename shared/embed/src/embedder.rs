@@ -8,6 +8,9 @@ use crate::{
 use lore_telemetry::names::{EMBED_BATCH_SECONDS, EMBED_TEXTS};
 use std::{path::Path, time::Instant};
 
+/// Texts that are tokenized at a time.
+const TOKENIZED_TOGETHER: usize = 32;
+
 /// Text → unit vectors, on the calling thread. One session of ONNX Runtime.
 ///
 /// # Guarantees
@@ -104,35 +107,53 @@ impl Embedder {
         kind: TextKind,
         texts: &[S],
     ) -> Result<Embeddings, EmbedError> {
-        let mut batch = self.begin(kind, texts)?;
-        while self.step(&mut batch)? {}
-        Ok(batch.finish())
+        let embedded = self.embed_with_pauses(kind, texts, &mut |_| true)?;
+        Ok(embedded.unwrap_or_default()) // it only ends early where a pause says so
     }
 
-    /// Tokenizes and groups texts; [`Embedder::step`] computes.
-    pub(crate) fn begin<S: AsRef<str>>(
-        &self,
+    /// Calls `pause` every few milliseconds of tokenizing and before each computation; gives `None` once it says `false`.
+    pub(crate) fn embed_with_pauses<S: AsRef<str>>(
+        &mut self,
         kind: TextKind,
         texts: &[S],
-    ) -> Result<Batch, EmbedError> {
-        let prefix = match kind {
+        pause: &mut dyn FnMut(&mut Self) -> bool,
+    ) -> Result<Option<Embeddings>, EmbedError> {
+        let mut batch = Batch::new(kind);
+        for slice in texts.chunks(TOKENIZED_TOGETHER) {
+            if !pause(self) {
+                return Ok(None);
+            }
+            slice
+                .iter()
+                .try_for_each(|text| self.tokenize(&mut batch, text.as_ref()))?;
+        }
+        batch.form_groups(self.session.single);
+        while let Some(group) = batch.next_group() {
+            if !pause(self) {
+                return Ok(None);
+            }
+            self.compute(&mut batch, group)?;
+        }
+        Ok(Some(batch.finish()))
+    }
+
+    /// Adds a text to the batch, behind its prefix.
+    fn tokenize(&self, batch: &mut Batch, text: &str) -> Result<(), EmbedError> {
+        let prefix = match batch.kind {
             TextKind::Query => &self.info.query_prefix,
             TextKind::Passage => &self.info.passage_prefix,
         };
-        Batch::plan(
-            &self.tokenizer,
-            &self.info.name,
-            (kind, prefix),
-            texts,
-            self.session.single,
-        )
+        let tokens = self.tokenizer.ids(&format!("{prefix}{text}"));
+        let tokens = tokens.map_err(|e| EmbedError::load(&self.info.name, e))?;
+        if tokens.ids.is_empty() {
+            return Err(self.no_vector(batch.len(), "it has no tokens"));
+        }
+        batch.add(&tokens);
+        Ok(())
     }
 
-    /// Computes the next group of a batch; `false` when nothing is left.
-    pub(crate) fn step(&mut self, batch: &mut Batch) -> Result<bool, EmbedError> {
-        let Some(group) = batch.next_group() else {
-            return Ok(false);
-        };
+    /// Computes a group of a batch.
+    fn compute(&mut self, batch: &mut Batch, group: Vec<usize>) -> Result<(), EmbedError> {
         let texts = batch.texts_of(&group);
         let failed = |reason| EmbedError::Inference {
             name: self.info.name.clone(),
@@ -158,7 +179,7 @@ impl Embedder {
             }
             batch.set(index, vector);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Runs the model once, so that a graph that does not fit is found now; gives the vectors' length.

@@ -9,6 +9,21 @@
 //! - [`TokenCounter`]: what a chunker needs to know of a model's tokens.
 //! - [`Reranker`], [`RerankPool`]: cross-encoders.
 //!
+//! # Precision
+//! [`Precision::Float32`] is the default: it is exact for every model, also for a user's own whose vectors nobody knows, and a
+//! batch changes nothing. [`Precision::Int8`] is there for who wants more speed. Milliseconds of CPU time per passage of 128 / 256
+//! tokens (`examples/throughput.rs`, 2 threads, a processor with AVX2 and without VNNI, busy with other work), and the lowest
+//! cosine to the known vectors of 8 texts:
+//!
+//! | | float32 | int8 | lowest cosine of int8 | resident memory |
+//! |---|---|---|---|---|
+//! | all-minilm-l6-v2 | 61 / 118 | 41 / 93 | 0.993 | 165 → 83 MB |
+//! | multilingual-e5-small | 95 / 259 | 79 / 191 | 0.994 (0.999 but for the text `A`) | 669 → 592 MB |
+//!
+//! Other ways were slower than float32 there: `MatMulNBits` with 4 or 8 bits (0.6 to 0.8 of its speed), and quantising each row by
+//! itself in ONNX's own operators (0.4). With all products in 8 bits and 8-bit weights int8 took 31 / 71 and 67 / 161 ms, but
+//! the lowest cosines were 0.980 and 0.988.
+//!
 //! Useful for encoders with at most a few hundred million parameters on a CPU. Not useful for embedders that are decoders.
 
 mod batch;

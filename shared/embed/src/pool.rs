@@ -41,15 +41,7 @@ impl Model for Embedder {
         Texts { kind, texts }: Texts,
         pause: &mut dyn FnMut(&mut Self) -> bool,
     ) -> Result<Option<Embeddings>, EmbedError> {
-        let mut batch = self.begin(kind, &texts)?;
-        loop {
-            if !pause(self) {
-                return Ok(None);
-            }
-            if !self.step(&mut batch)? {
-                return Ok(Some(batch.finish()));
-            }
-        }
+        self.embed_with_pauses(kind, &texts, pause)
     }
 }
 

@@ -1,5 +1,5 @@
-use crate::Language;
 use crate::terms::{Kind, Term, terms};
+use crate::{BACKGROUND, Language};
 use lore_types::Passage;
 use std::collections::{HashMap, HashSet};
 
@@ -12,8 +12,19 @@ pub struct DenseEvidence {
 }
 
 impl DenseEvidence {
-    /// Compares the best passage's cosine with those of a background: fixed texts on other subjects. `None` without one.
-    pub fn new(best: f32, background: &[f32]) -> Option<Self> {
+    /// Compares the best passage's cosine with those of [`BACKGROUND`], in its order: with the texts in the passage's own
+    /// language, because embedders put some distance between languages. `None` where cosines are missing.
+    pub fn new(best: f32, passage: &str, background: &[f32]) -> Option<Self> {
+        let language = Language::of(passage);
+        let cosines = BACKGROUND
+            .iter()
+            .zip(background)
+            .filter(|(text, _)| Language::of(text) == language);
+        let cosines: Vec<f32> = cosines.map(|(_, cosine)| *cosine).collect();
+        (background.len() == BACKGROUND.len()).then(|| Self::among(best, &cosines))
+    }
+
+    fn among(best: f32, background: &[f32]) -> Self {
         let count = background.len() as f32;
         let mean = background.iter().sum::<f32>() / count;
         let variance = background
@@ -21,8 +32,9 @@ impl DenseEvidence {
             .map(|cosine| (cosine - mean).powi(2))
             .sum::<f32>()
             / (count - 1.0);
-        let z_score = (best - mean) / variance.sqrt().max(1e-4);
-        (background.len() >= 8).then_some(Self { z_score })
+        Self {
+            z_score: (best - mean) / variance.sqrt().max(1e-4),
+        }
     }
 }
 

@@ -98,9 +98,10 @@ impl<'a> Package<'a> {
                 let Some(place) = names.get(&key(name)) else {
                     return Ok(None);
                 };
-                let mut part = archive
-                    .by_index(*place)
-                    .map_err(|error| unreadable(name, &error))?;
+                let mut part = match archive.by_index(*place) {
+                    Ok(part) => part,
+                    Err(error) => return unreadable(&mut self.warnings, name, &error),
+                };
                 let mut bytes = Vec::new();
                 let damaged = part
                     .by_ref()
@@ -231,15 +232,19 @@ fn resolve(folder: &str, target: &str) -> String {
     path.join("/")
 }
 
-fn unreadable(name: &str, error: &ZipError) -> ParseError {
-    match error {
-        ZipError::UnsupportedArchive(reason) if reason.contains("assword") => {
-            ParseError::Encrypted {
-                format: DocumentFormat::Docx,
-            }
-        }
-        _ => malformed(format!("its part `{name}` cannot be read: {error}")),
+/// A part that cannot be read is as good as missing, unless a password would open it.
+fn unreadable(
+    warnings: &mut Vec<String>,
+    name: &str,
+    error: &ZipError,
+) -> Result<Option<Vec<u8>>, ParseError> {
+    if matches!(error, ZipError::UnsupportedArchive(reason) if reason.contains("assword")) {
+        return Err(ParseError::Encrypted {
+            format: DocumentFormat::Docx,
+        });
     }
+    warnings.push(format!("the part `{name}` could not be read: {error}"));
+    Ok(None)
 }
 
 pub(crate) fn malformed(reason: String) -> ParseError {

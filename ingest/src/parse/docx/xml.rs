@@ -225,7 +225,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Element {
     let (namespace, local) = reader.resolver().resolve_element(start.name());
     let local = local.as_ref();
     let name = match namespace {
-        ResolveResult::Bound(Namespace(uri)) => format!("{}:{local}", prefix(uri.as_ref())),
+        ResolveResult::Bound(Namespace(uri)) => format!("{}:{local}", prefix(uri)),
         ResolveResult::Unbound => local.to_owned(),
         ResolveResult::Unknown(prefix) => format!("{prefix}:{local}"),
     };

@@ -84,8 +84,9 @@ fn tables_read_row_by_row_with_merged_and_nested_cells() {
         "<w:tc><w:tbl>{}</w:tbl></w:tc>",
         row(&[cell("", "x"), cell("", "y")])
     );
+    let deleted = format!("<w:tr><w:trPr><w:del/></w:trPr>{}</w:tr>", cell("", "gone"));
     let table = format!(
-        "<w:tbl>{}{}{}{}</w:tbl>",
+        "<w:tbl>{}{}{}{deleted}</w:tbl>",
         row(&[cell(r#"<w:gridSpan w:val="3"/>"#, "Leave")]),
         row(&[
             cell(r#"<w:vMerge w:val="restart"/>"#, "Paid"),
@@ -93,7 +94,6 @@ fn tables_read_row_by_row_with_merged_and_nested_cells() {
             cell("", "15")
         ]),
         row(&[cell("<w:vMerge/>", ""), cell("", "sick"), nested]),
-        format!("<w:tr><w:trPr><w:del/></w:trPr>{}</w:tr>", cell("", "gone")),
     );
     assert_eq!(
         text(&docx(&table, &[]), "a.docx"),
@@ -155,7 +155,7 @@ fn a_cut_off_archive_is_read_as_far_as_it_goes() {
     assert!(
         parsed.text.starts_with("Paragraph 0.\n\nParagraph 1."),
         "{}",
-        &parsed.text[..40]
+        parsed.text
     );
     assert!(
         parsed

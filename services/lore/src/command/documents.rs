@@ -38,8 +38,8 @@ pub struct ListArgs {
     #[arg(long, value_parser = ["pending", "ready", "failed"])]
     status: Option<String>,
     /// At most this many
-    #[arg(long, default_value_t = 100)]
-    limit: usize,
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
     /// Only those after this id
     #[arg(long, value_name = "ID")]
     after: Option<String>,

@@ -34,8 +34,8 @@ pub struct ListArgs {
     #[arg(long, value_parser = ["queued", "running", "succeeded", "failed", "cancelled"])]
     status: Option<String>,
     /// At most this many
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
     /// Only those after this id
     #[arg(long, value_name = "ID")]
     after: Option<String>,

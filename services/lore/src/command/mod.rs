@@ -34,6 +34,5 @@ pub async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Doctor => doctor::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
         Command::Openapi => openapi::run(context),
-        // `main` never comes here with it.
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub async fn load(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
     let max_queue = config.generator.max_queue;
     match &config.generator.backend {
-        Backend::Local => local(models, &config.models.generator, max_queue).await,
+        Backend::Local => local(config, models).await,
         Backend::OpenAi {
             base_url,
             model,
@@ -25,17 +25,15 @@ pub async fn load(config: &Config, models: &ModelStore) -> Result<Arc<dyn Genera
     }
 }
 
-async fn local(
-    models: &ModelStore,
-    name: &str,
-    max_queue: usize,
-) -> Result<Arc<dyn Generator>, NoGenerator> {
+async fn local(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+    let name = &config.models.generator;
     let path = models
         .generator()
         .map_err(|error| none(name, &crate::exit::chain(&error)))?;
     let settings = LocalSettings {
-        name: name.to_owned(),
-        max_queue,
+        name: name.clone(),
+        max_queue: config.generator.max_queue,
+        threads: config.models.threads.get(),
         ..LocalSettings::default()
     };
     let loaded = tokio::task::spawn_blocking(move || LocalGenerator::load(&path, settings)).await;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// The dense side of every collection, embedded. One process at a time.
 ///
 /// # Guarantees
-/// Searches run beside writes and beside [`DenseIndex::optimize`]; writes of one collection follow each other. A
-/// collection that has grown much since its graph was built is optimized in the background.
+/// Searches run beside writes and beside [`DenseIndex::optimize`]; writes of one collection follow each other and wait for
+/// its optimizing. A collection that has grown very much since its graph was built is optimized in the background.
 #[derive(Clone)]
 pub struct EdgeDense {
     shelf: Arc<Shelf>,

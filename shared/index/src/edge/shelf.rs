@@ -10,6 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// How many times the points that are searched one by one anyway may have no graph before one is built unasked.
+const LATE: usize = 4;
+
 /// All collections of one root, each loaded when it is first used.
 pub(super) struct Shelf {
     root: Root,
@@ -158,11 +161,12 @@ impl Shelf {
         Ok(())
     }
 
-    /// Starts optimizing in the background where more points than a graph holds, and enough to matter, have none.
+    /// Starts optimizing in the background where so many points have no graph that searching them one by one is slow. Writes
+    /// wait while a graph is built, so this is late on purpose: at the end of a bulk load it is the caller who optimizes.
     fn optimize_when_grown(self: &Arc<Self>, collection: &str, slot: &Arc<Slot>) {
         let grown = slot.read().as_ref().is_some_and(|shard| {
             let (without, with) = shard.graph();
-            without > shard.exact().max(with / 8)
+            without > (LATE * shard.exact()).max(with / 2)
         });
         if !grown || slot.optimizing.swap(true, Ordering::AcqRel) {
             return;

@@ -4,6 +4,7 @@ mod batches;
 mod folders;
 mod formats;
 mod generation;
+mod llama_cpp;
 mod parity;
 mod prompts;
 mod refusals;

@@ -13,7 +13,7 @@ const [modelPath, questionsPath, outPath, fullPath] = process.argv.slice(2);
 const { system, questions, texts } = JSON.parse(fs.readFileSync(questionsPath, "utf8"));
 const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
 const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
-const context = await model.createContext({ contextSize: 1024, threads: 2, sequences: 1 });
+const context = await model.createContext({ contextSize: 1024, threads: 1, sequences: 1 });
 
 const out = { texts: texts.map((text) => ({ text, tokens: model.tokenize(text, false) })), prompts: [] };
 const full = [];
@@ -28,7 +28,7 @@ for (const question of questions) {
   };
   const greedy = [];
   let last = await next(tokens);
-  const logits = new Float32Array(Math.max(...last.logits.keys()) + 1);
+  const logits = new Float32Array([...last.logits.keys()].reduce((a, b) => Math.max(a, b)) + 1);
   for (const [token, logit] of last.logits) logits[token] = logit;
   full.push(logits);
   while (greedy.length < 32) {

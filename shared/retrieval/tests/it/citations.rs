@@ -235,6 +235,19 @@ proptest! {
             prop_assert!(!inside.is_empty() && inside.trim() == inside);
         }
     }
+
+    #[test]
+    fn a_draft_sends_the_beginning_of_the_whole_answer(parts in prop::collection::vec(prop::sample::select(vec![
+        "Employees have 28 days", " of leave", ". ", ".", " [1]", "[2]", " Goods", " may be returned", " within 14 days", "。", "住宿每晚", "最高450元", "【3】", "\n- ", "\n", "I could not find", " it", "!",
+    ]), 0..30)) {
+        let passages = handbook();
+        let settings = CitationSettings::default();
+        let whole = resolve(&parts.concat(), "q", &passages, &settings);
+        let mut draft = Draft::new("q", &passages, settings, "I could not find this.", false);
+        let sent: String = parts.iter().map(|part| draft.push(part)).collect();
+        prop_assert!(whole.text.starts_with(&sent), "sent `{}` of `{}`", sent, whole.text);
+        prop_assert_eq!(sent.len(), draft.sent());
+    }
 }
 
 #[test]

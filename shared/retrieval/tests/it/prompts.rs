@@ -85,17 +85,18 @@ fn a_passage_cannot_pose_as_something_else() {
 }
 
 #[test]
-fn only_questions_that_lean_on_the_conversation_are_rewritten() {
+fn a_question_that_leans_on_the_conversation_is_searched_with_the_one_before() {
+    let asked = "How many days of leave do employees have?";
     let history = [
-        said(Role::User, "How many days of leave do employees have?"),
+        said(Role::User, asked),
         said(Role::Assistant, "28 days [1]."),
     ];
-    let needs = |question: &str| {
+    let standalone = |question: &str| {
         FollowUp {
             question,
             history: &history,
         }
-        .needs_rewrite()
+        .standalone()
     };
     for question in [
         "And how many can be carried over?",
@@ -106,57 +107,38 @@ fn only_questions_that_lean_on_the_conversation_are_rewritten() {
         "那报销呢？",
         "它什么时候到期？",
     ] {
-        assert!(needs(question), "{question}");
+        assert_eq!(standalone(question), format!("{asked} {question}"));
     }
     for question in [
         "Within how many days may customers return goods?",
         "住宿每晚最高报销多少元？",
     ] {
-        assert!(!needs(question), "{question}");
+        assert_eq!(standalone(question), question);
     }
-    assert!(
-        !FollowUp {
-            question: "Is it paid out?",
+    assert_eq!(
+        FollowUp {
+            question: " Is it paid out? ",
             history: &[]
         }
-        .needs_rewrite()
+        .standalone(),
+        "Is it paid out?"
     );
 }
 
 #[test]
-fn a_rewrite_is_taken_only_where_it_adds_nothing_new_and_loses_nothing() {
+fn a_chain_of_follow_ups_goes_back_to_the_question_that_stands_alone() {
     let history = [
-        said(Role::User, "How many days of leave do employees have?"),
-        said(Role::Assistant, "28 days [1]."),
-    ];
+        "Who is fire warden in Berlin?",
+        "How many days of leave do employees have?",
+        "Are they paid out?",
+    ]
+    .map(|text| said(Role::User, text));
     let follow_up = FollowUp {
-        question: "Until when can 5 of them be carried over?",
+        question: "Why not?",
         history: &history,
     };
-    let accept = |text: &str| follow_up.accept(text);
     assert_eq!(
-        accept("Question: \"Until when can 5 days of leave be carried over?\"\nBecause…")
-            .as_deref(),
-        Some("Until when can 5 days of leave be carried over?")
-    );
-    assert_eq!(
-        accept("Until when can days of leave be carried over?"),
-        None,
-        "it lost a number"
-    );
-    assert_eq!(
-        accept("Until when can 5 of them be carried over?"),
-        None,
-        "it is the same question"
-    );
-    assert_eq!(
-        accept("Employees enjoy 5 sabbaticals granted by Napoleon in Paris"),
-        None,
-        "it invents"
-    );
-    assert_eq!(accept("  \n "), None);
-    assert_eq!(
-        follow_up.joined(),
-        "How many days of leave do employees have? Until when can 5 of them be carried over?"
+        follow_up.standalone(),
+        "How many days of leave do employees have? Are they paid out? Why not?"
     );
 }

@@ -1,5 +1,5 @@
 use crate::handbook;
-use lore_retrieval::{DenseEvidence, Relevance, declines};
+use lore_retrieval::{BACKGROUND, DenseEvidence, Relevance, declines};
 
 fn judge(question: &str, z_score: Option<f32>) -> Relevance {
     let passages = handbook();
@@ -29,14 +29,29 @@ fn without_passages_nothing_is_relevant() {
 }
 
 #[test]
-fn a_z_score_needs_a_background() {
-    assert_eq!(DenseEvidence::new(0.9, &[0.8; 3]), None);
-    let evidence = DenseEvidence::new(0.9, &[0.7, 0.8, 0.7, 0.8, 0.7, 0.8, 0.7, 0.8])
-        .expect("enough background");
+fn a_cosine_is_compared_with_the_background_in_the_passages_language() {
+    // English texts at 0.7 and 0.8 by turns, Chinese ones far below.
+    let cosines: Vec<f32> = (0..BACKGROUND.len())
+        .map(|at| {
+            if at >= 20 {
+                0.3
+            } else if at % 2 == 0 {
+                0.7
+            } else {
+                0.8
+            }
+        })
+        .collect();
+    let evidence = DenseEvidence::new(0.9, "Employees have 28 days of leave.", &cosines)
+        .expect("a background");
     assert!(
-        (evidence.z_score - 2.806).abs() < 0.01,
+        (evidence.z_score - 2.924).abs() < 0.01,
         "{}",
         evidence.z_score
+    );
+    assert_eq!(
+        DenseEvidence::new(0.9, "Employees have 28 days of leave.", &cosines[1..]),
+        None
     );
 }
 
