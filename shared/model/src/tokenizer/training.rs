@@ -22,11 +22,7 @@ impl Training {
     /// When there is no token.
     pub fn example(&self) -> Result<Example> {
         let label = |(token, learned): (&u32, &bool)| {
-            if *learned {
-                i64::from(*token)
-            } else {
-                IGNORED
-            }
+            if *learned { i64::from(*token) } else { IGNORED }
         };
         let labels = self.tokens.iter().zip(&self.learned).map(label).collect();
         Example::new(self.tokens.clone(), labels)
@@ -34,7 +30,11 @@ impl Training {
 
     /// Tokens that the loss counts: the first one has nothing before it that could predict it.
     pub fn targets(&self) -> usize {
-        self.learned.iter().skip(1).filter(|learned| **learned).count()
+        self.learned
+            .iter()
+            .skip(1)
+            .filter(|learned| **learned)
+            .count()
     }
 
     fn push(&mut self, tokens: &[u32], learned: bool) {
