@@ -24,7 +24,7 @@ pub use inspect::{Inspection, TokenizerInspection, inspect};
 pub use lora::{Adapter, LoraConfig, LoraPair, TargetModules};
 pub use random::Random;
 pub use settings::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};
-pub use tokenizer::{ChatTemplate, Prompt, Tokenizer};
+pub use tokenizer::{ChatTemplate, Prompt, Tokenizer, Training};
 pub use weights::{
     FrozenLinear, GgufFile, Matrix, Packed, SafetensorsFolder, Source, read_safetensors,
     write_safetensors,
