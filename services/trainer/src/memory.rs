@@ -29,7 +29,11 @@ pub(crate) fn available() -> Option<u64> {
 fn group_limit() -> Option<(u64, u64)> {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let pairs = [
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+        (
+            "/sys/fs/cgroup/memory.max",
+            "/sys/fs/cgroup/memory.current",
+            "/sys/fs/cgroup/memory.stat",
+        ),
         (
             "/sys/fs/cgroup/memory/memory.limit_in_bytes",
             "/sys/fs/cgroup/memory/memory.usage_in_bytes",
@@ -48,7 +52,9 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
 
 fn value(path: &str, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.split_whitespace().next() == Some(key))?;
+    let line = text
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(key))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 

@@ -29,5 +29,6 @@ impl fmt::Display for Problem {
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = names.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = scored.max_by(|left, right| left.0.total_cmp(&right.0));
-    best.filter(|(score, _)| *score > 0.75).map(|(_, known)| known)
+    best.filter(|(score, _)| *score > 0.75)
+        .map(|(_, known)| known)
 }

@@ -49,7 +49,10 @@ fn defaults(asked: &Map<String, Value>, problems: &mut Vec<Problem>) -> Map<Stri
     match serde_json::to_value(settings) {
         Ok(Value::Object(known)) => known,
         _ => {
-            problems.push(Problem::new("settings", "the defaults cannot be written as JSON"));
+            problems.push(Problem::new(
+                "settings",
+                "the defaults cannot be written as JSON",
+            ));
             Map::new()
         }
     }
@@ -63,7 +66,10 @@ fn put(known: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(), 
             || "GET /openapi.json lists all under TrainingSettings".to_owned(),
             |nearest| format!("did you mean `{nearest}`?"),
         );
-        return Err(Problem::new(name, format!("there is no setting `{name}`; {hint}")));
+        return Err(Problem::new(
+            name,
+            format!("there is no setting `{name}`; {hint}"),
+        ));
     }
     let mut tried = known.clone();
     tried.insert(name.to_owned(), value.clone());
@@ -72,7 +78,10 @@ fn put(known: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(), 
             known.insert(name.to_owned(), value.clone());
             Ok(())
         }
-        Err(error) => Err(Problem::new(name, format!("`{name}` cannot be {value}: {error}"))),
+        Err(error) => Err(Problem::new(
+            name,
+            format!("`{name}` cannot be {value}: {error}"),
+        )),
     }
 }
 
@@ -100,31 +109,99 @@ fn check(settings: &TrainingSettings, problems: &mut Vec<Problem>) {
         }
     };
     let share = |value: f64| (0.0..1.0).contains(&value);
-    need((1..=512).contains(&settings.lora_r), "lora_r", "between 1 and 512");
+    need(
+        (1..=512).contains(&settings.lora_r),
+        "lora_r",
+        "between 1 and 512",
+    );
     need(above_zero(settings.lora_alpha), "lora_alpha", "above 0");
-    need(share(settings.lora_dropout), "lora_dropout", "at least 0 and below 1");
-    need(above_zero(settings.learning_rate), "learning_rate", "above 0");
-    need(share(settings.warmup_ratio), "warmup_ratio", "at least 0 and below 1");
-    need(not_below_zero(settings.weight_decay), "weight_decay", "at least 0");
-    need(share(settings.adam_beta1), "adam_beta1", "at least 0 and below 1");
-    need(share(settings.adam_beta2), "adam_beta2", "at least 0 and below 1");
+    need(
+        share(settings.lora_dropout),
+        "lora_dropout",
+        "at least 0 and below 1",
+    );
+    need(
+        above_zero(settings.learning_rate),
+        "learning_rate",
+        "above 0",
+    );
+    need(
+        share(settings.warmup_ratio),
+        "warmup_ratio",
+        "at least 0 and below 1",
+    );
+    need(
+        not_below_zero(settings.weight_decay),
+        "weight_decay",
+        "at least 0",
+    );
+    need(
+        share(settings.adam_beta1),
+        "adam_beta1",
+        "at least 0 and below 1",
+    );
+    need(
+        share(settings.adam_beta2),
+        "adam_beta2",
+        "at least 0 and below 1",
+    );
     need(above_zero(settings.adam_eps), "adam_eps", "above 0");
-    need(not_below_zero(settings.max_grad_norm), "max_grad_norm", "at least 0 (0 turns clipping off)");
-    need((1..=65_536).contains(&settings.batch_size), "batch_size", "between 1 and 65536");
-    need(settings.micro_batch_tokens >= 1, "micro_batch_tokens", "at least 1");
+    need(
+        not_below_zero(settings.max_grad_norm),
+        "max_grad_norm",
+        "at least 0 (0 turns clipping off)",
+    );
+    need(
+        (1..=65_536).contains(&settings.batch_size),
+        "batch_size",
+        "between 1 and 65536",
+    );
+    need(
+        settings.micro_batch_tokens >= 1,
+        "micro_batch_tokens",
+        "at least 1",
+    );
     need(settings.max_tokens >= 8, "max_tokens", "at least 8");
-    need(above_zero(settings.n_epochs) && settings.n_epochs <= 10_000.0, "n_epochs", "above 0 and at most 10000");
+    need(
+        above_zero(settings.n_epochs) && settings.n_epochs <= 10_000.0,
+        "n_epochs",
+        "above 0 and at most 10000",
+    );
     need(settings.max_steps != Some(0), "max_steps", "at least 1");
-    need((0.0..=0.5).contains(&settings.validation_share), "validation_share", "between 0 and 0.5");
-    need(settings.eval_every_steps != Some(0), "eval_every_steps", "at least 1");
-    need(not_below_zero(settings.early_stopping_min_delta), "early_stopping_min_delta", "at least 0");
-    need(settings.checkpoint_every_steps >= 1, "checkpoint_every_steps", "at least 1");
-    need(settings.keep_checkpoints >= 1, "keep_checkpoints", "at least 1");
+    need(
+        (0.0..=0.5).contains(&settings.validation_share),
+        "validation_share",
+        "between 0 and 0.5",
+    );
+    need(
+        settings.eval_every_steps != Some(0),
+        "eval_every_steps",
+        "at least 1",
+    );
+    need(
+        not_below_zero(settings.early_stopping_min_delta),
+        "early_stopping_min_delta",
+        "at least 0",
+    );
+    need(
+        settings.checkpoint_every_steps >= 1,
+        "checkpoint_every_steps",
+        "at least 1",
+    );
+    need(
+        settings.keep_checkpoints >= 1,
+        "keep_checkpoints",
+        "at least 1",
+    );
     let named = match &settings.target_modules {
         TargetModules::List(list) => !list.is_empty(),
         TargetModules::Pattern(pattern) => !pattern.is_empty(),
     };
-    need(named, "target_modules", "a list of modules, a pattern, or \"all-linear\"");
+    need(
+        named,
+        "target_modules",
+        "a list of modules, a pattern, or \"all-linear\"",
+    );
     let plain = settings.method != TrainingMethod::Full || settings.lora_dropout == 0.0;
     need(plain, "lora_dropout", "0 where `method` is \"full\"");
 }

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 const STATE: &str = "state.json";
 const OPTIMISER: &str = "optimizer.safetensors";
 /// Files whose bytes a checkpoint vouches for.
-const FILES: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", OPTIMISER];
+const FILES: [&str; 3] = [
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    OPTIMISER,
+];
 
 /// Where a run stands, beside the tensors: the data position, and with the seed the random state, since what is random in a
 /// step follows from the seed and the step's number alone.
@@ -62,7 +66,9 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// Those in `folder`, which need not be there yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     /// The folder of a step.
@@ -83,7 +89,9 @@ impl Checkpoints {
         let mut steps = Vec::new();
         for entry in entries {
             let name = entry.map_err(file("list", &self.folder))?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("step-")?.parse().ok());
+            let number: Option<u64> = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("step-")?.parse().ok());
             steps.extend(number);
         }
         steps.sort_unstable();
@@ -169,7 +177,12 @@ impl Checkpoints {
     /// # Errors
     /// As [`Adapter::load`].
     pub fn adapter(&self, step: u64, decoder: &Decoder, base: &str) -> Result<Adapter, RunError> {
-        Ok(Adapter::load(&self.path(step), decoder, "the checkpoint", base)?)
+        Ok(Adapter::load(
+            &self.path(step),
+            decoder,
+            "the checkpoint",
+            base,
+        )?)
     }
 
     /// The optimiser of a step.
@@ -201,7 +214,11 @@ impl Checkpoints {
         let steps = self.steps()?;
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         let old = steps.len().saturating_sub(keep);
-        let gone: Vec<u64> = steps.into_iter().take(old).filter(|step| Some(*step) != best).collect();
+        let gone: Vec<u64> = steps
+            .into_iter()
+            .take(old)
+            .filter(|step| Some(*step) != best)
+            .collect();
         for step in &gone {
             remove(&self.path(*step))?;
         }
@@ -211,7 +228,9 @@ impl Checkpoints {
 
 fn remove(path: &Path) -> Result<(), RunError> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file("delete", path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(file("delete", path)(error))
+        }
         _ => Ok(()),
     }
 }

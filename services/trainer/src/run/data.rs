@@ -39,7 +39,9 @@ impl Data {
             .map(|epoch| self.schedule.length(epoch) as f64)
             .sum();
         let rest = (settings.n_epochs - whole) * self.schedule.length(whole as u64) as f64;
-        ((examples + rest) / f64::from(settings.batch_size)).ceil().max(1.0) as u64
+        ((examples + rest) / f64::from(settings.batch_size))
+            .ceil()
+            .max(1.0) as u64
     }
 
     /// Rounds through the examples that are done at a position, as a fraction.
@@ -72,15 +74,26 @@ impl Data {
 }
 
 pub(super) fn tokens(examples: &[Example]) -> u64 {
-    examples.iter().map(|example| example.tokens.len() as u64).sum()
+    examples
+        .iter()
+        .map(|example| example.tokens.len() as u64)
+        .sum()
 }
 
 fn pack(examples: Vec<Example>, settings: &TrainingSettings) -> Vec<Vec<Example>> {
-    let lengths: Vec<usize> = examples.iter().map(|example| example.tokens.len()).collect();
+    let lengths: Vec<usize> = examples
+        .iter()
+        .map(|example| example.tokens.len())
+        .collect();
     let most = usize::try_from(settings.micro_batch_tokens).unwrap_or(usize::MAX);
     let pick = |indices: Vec<usize>| {
-        let some = indices.into_iter().filter_map(|index| examples.get(index).cloned());
+        let some = indices
+            .into_iter()
+            .filter_map(|index| examples.get(index).cloned());
         some.collect()
     };
-    micro_batches(&lengths, most).into_iter().map(pick).collect()
+    micro_batches(&lengths, most)
+        .into_iter()
+        .map(pick)
+        .collect()
 }

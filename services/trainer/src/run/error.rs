@@ -57,7 +57,11 @@ pub enum RunError {
 /// Marks errors of files: `.map_err(file("write", &path))`.
 pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {
     let path = path.to_owned();
-    move |source| RunError::File { doing, path, source }
+    move |source| RunError::File {
+        doing,
+        path,
+        source,
+    }
 }
 
 impl RunError {

@@ -53,13 +53,24 @@ mod tests {
             ..TrainingSettings::default()
         };
         let rate = LearningRate::new(&settings, 6);
-        (0..6).map(|step| (rate.at(step) * 1000.0).round() / 1000.0).collect()
+        (0..6)
+            .map(|step| (rate.at(step) * 1000.0).round() / 1000.0)
+            .collect()
     }
 
     #[test]
     fn the_rate_rises_and_then_follows_its_schedule() {
-        assert_eq!(rates(LearningRateSchedule::Constant), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]);
-        assert_eq!(rates(LearningRateSchedule::Linear), [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]);
-        assert_eq!(rates(LearningRateSchedule::Cosine), [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]);
+        assert_eq!(
+            rates(LearningRateSchedule::Constant),
+            [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
+        );
+        assert_eq!(
+            rates(LearningRateSchedule::Linear),
+            [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+        );
+        assert_eq!(
+            rates(LearningRateSchedule::Cosine),
+            [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+        );
     }
 }

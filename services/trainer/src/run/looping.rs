@@ -44,7 +44,8 @@ pub fn train(setup: &Setup<'_>, hooks: &mut Hooks<'_>) -> Result<Ended, RunError
         };
         let norm = gradients.clip(&run.parameters, run.most_norm())?;
         let learning_rate = run.rate.at(run.state.step);
-        run.optimiser.step(&run.parameters, &gradients, learning_rate)?;
+        run.optimiser
+            .step(&run.parameters, &gradients, learning_rate)?;
         run.advance(&batch, loss, started);
         run.measure(hooks, |line| {
             line.train_loss = Some(loss);
@@ -86,7 +87,10 @@ impl<'a> Run<'a> {
         let checkpoints = setup.checkpoints();
         let (found, damaged) = checkpoints.newest()?;
         for path in damaged {
-            let text = format!("checkpoint {} is damaged and was passed over", path.display());
+            let text = format!(
+                "checkpoint {} is damaged and was passed over",
+                path.display()
+            );
             (hooks.tell)(Notice::Warning(text));
         }
         let steps = setup.data.steps(setup.settings);
@@ -96,7 +100,8 @@ impl<'a> Run<'a> {
             Some(state) if state.run == name => {
                 let adapter = checkpoints.adapter(state.step, setup.decoder, setup.base)?;
                 let parameters = Parameters::from_adapter(setup.decoder, &adapter)?;
-                let optimiser = checkpoints.optimiser(state.step, &parameters, adamw, setup.decoder)?;
+                let optimiser =
+                    checkpoints.optimiser(state.step, &parameters, adamw, setup.decoder)?;
                 (parameters, optimiser, state)
             }
             Some(state) => return Err(other_run(&checkpoints, &state)),
@@ -104,7 +109,15 @@ impl<'a> Run<'a> {
                 let parameters = first_values(setup)?;
                 let optimiser = AdamW::new(&parameters, adamw);
                 let seed = setup.settings.seed;
-                (parameters, optimiser, State { seed, run: name, ..State::default() })
+                (
+                    parameters,
+                    optimiser,
+                    State {
+                        seed,
+                        run: name,
+                        ..State::default()
+                    },
+                )
             }
         };
         (hooks.tell)(Notice::Begun {
@@ -174,10 +187,16 @@ impl<'a> Run<'a> {
     fn stop_asked(&self, hooks: &Hooks<'_>) -> Result<Option<Ask>, RunError> {
         let (held, free) = (memory::held(), memory::available());
         if let Some(limit) = self.setup.memory_limit.filter(|limit| held > *limit) {
-            return Err(RunError::Memory { needed: held, available: limit });
+            return Err(RunError::Memory {
+                needed: held,
+                available: limit,
+            });
         }
         if let Some(free) = free.filter(|free| *free < LEAST_FREE) {
-            return Err(RunError::Memory { needed: LEAST_FREE, available: free });
+            return Err(RunError::Memory {
+                needed: LEAST_FREE,
+                available: free,
+            });
         }
         Ok(match (hooks.ask)() {
             Ask::Go => None,
@@ -224,8 +243,9 @@ impl<'a> Run<'a> {
         if !loss.is_finite() {
             return Err(RunError::Validation { loss });
         }
-        let better = self.state.evaluated(loss, settings.early_stopping_min_delta);
-        self.improved = better && self.state.step > 0;
+        self.improved = self
+            .state
+            .evaluated(loss, settings.early_stopping_min_delta);
         let patience = settings.early_stopping_patience;
         self.state.stopped_early = patience > 0 && self.state.waited >= patience;
         self.state.seconds += started.elapsed().as_secs_f64();
@@ -274,7 +294,9 @@ impl<'a> Run<'a> {
         self.saved = Some(self.state.step);
         self.improved = false;
         let best = self.state.best_step;
-        let gone = self.checkpoints.prune(self.setup.settings.keep_checkpoints, best)?;
+        let gone = self
+            .checkpoints
+            .prune(self.setup.settings.keep_checkpoints, best)?;
         (hooks.tell)(Notice::Checkpoint {
             step: self.state.step,
             best: best == Some(self.state.step),
@@ -302,7 +324,9 @@ fn run_name(setup: &Setup<'_>, steps: u64) -> Result<String, RunError> {
         .map_err(|error| RunError::Request(error.to_string()))?;
     let (base, data) = (setup.decoder.fingerprint()?, &setup.data.digest);
     let start = setup.start.map(|start| start.config().r);
-    Ok(sha256_of(format!("{settings}\n{data}\n{base}\n{steps}\n{start:?}").as_bytes()))
+    Ok(sha256_of(
+        format!("{settings}\n{data}\n{base}\n{steps}\n{start:?}").as_bytes(),
+    ))
 }
 
 fn other_run(checkpoints: &Checkpoints, state: &State) -> RunError {

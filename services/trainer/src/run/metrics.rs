@@ -1,5 +1,5 @@
-use super::error::{RunError, file};
 use super::State;
+use super::error::{RunError, file};
 use super::files::write_whole;
 use lore_types::StepMetrics;
 use std::fs::{File, OpenOptions};
@@ -25,9 +25,16 @@ impl MetricsFile {
             write_whole(path, &kept)?;
         }
         let mut options = OpenOptions::new();
-        let options = options.create(true).write(true).append(step > 0).truncate(step == 0);
+        let options = options
+            .create(true)
+            .write(true)
+            .append(step > 0)
+            .truncate(step == 0);
         let file = options.open(path).map_err(file("open", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
     }
 
     /// Appends a line.
@@ -47,7 +54,10 @@ fn is_past(line: &StepMetrics, state: &State) -> bool {
 /// The lines of a metrics file; one that was cut off by a kill is left out.
 pub(crate) fn read(path: &Path) -> Result<Vec<StepMetrics>, RunError> {
     let text = std::fs::read_to_string(path).map_err(file("read", path))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 fn line_of(metrics: &StepMetrics) -> String {
@@ -58,7 +68,8 @@ fn line_of(metrics: &StepMetrics) -> String {
 
 /// What a job's result file holds: CSV with a line a step, as OpenAI's.
 pub(crate) fn csv(lines: &[StepMetrics]) -> String {
-    let mut text = "step,train_loss,valid_loss,learning_rate,grad_norm,tokens_per_second\n".to_owned();
+    let mut text =
+        "step,train_loss,valid_loss,learning_rate,grad_norm,tokens_per_second\n".to_owned();
     for line in lines {
         let cell = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let cells = [

@@ -13,9 +13,10 @@ mod state;
 
 pub use checkpoint::{Checkpoints, State};
 pub use data::Data;
-pub(crate) use error::{chain, file};
 pub use error::RunError;
+pub(crate) use error::{chain, file};
 pub use learning_rate::LearningRate;
+pub(crate) use looping::lora_config;
 pub use looping::train;
 
 use lore_model::{Adapter, Decoder};
@@ -96,9 +97,9 @@ pub enum Notice {
 /// The two ways in which a run and its owner talk.
 pub struct Hooks<'a> {
     /// Asked between micro-batches.
-    pub ask: &'a dyn Fn() -> Ask,
+    pub ask: Box<dyn Fn() -> Ask + 'a>,
     /// Told what happens.
-    pub tell: &'a mut dyn FnMut(Notice),
+    pub tell: Box<dyn FnMut(Notice) + 'a>,
 }
 
 /// How a run ended.

@@ -9,12 +9,17 @@ impl State {
         self.best_step.unwrap_or(self.step)
     }
 
-    /// Takes a loss on the held-out part in; true where it is the lowest so far.
+    /// Takes a loss on the held-out part in; true where it is the lowest so far of a trained state.
     pub(super) fn evaluated(&mut self, loss: f64, min_delta: f64) -> bool {
         self.evaluated_step = Some(self.step);
         self.first_validation_loss = self.first_validation_loss.or(Some(loss));
         self.validation_loss = Some(loss);
-        let better = self.best_validation_loss.is_none_or(|best| loss < best - min_delta);
+        if self.step == 0 {
+            return false;
+        }
+        let better = self
+            .best_validation_loss
+            .is_none_or(|best| loss < best - min_delta);
         if better {
             self.best_validation_loss = Some(loss);
             self.best_step = Some(self.step);
@@ -32,7 +37,10 @@ impl State {
         if let Some(loss) = self.train_loss {
             metrics.insert("train_loss".to_owned(), loss.into());
         }
-        if let Some(loss) = self.validation_loss.filter(|_| self.evaluated_step == Some(self.step)) {
+        if let Some(loss) = self
+            .validation_loss
+            .filter(|_| self.evaluated_step == Some(self.step))
+        {
             metrics.insert("valid_loss".to_owned(), loss.into());
         }
         metrics
@@ -55,7 +63,11 @@ impl State {
             learning_rate: line.learning_rate.unwrap_or(before.learning_rate),
             grad_norm: line.grad_norm.unwrap_or(before.grad_norm),
             tokens_per_second: line.tokens_per_second.unwrap_or(before.tokens_per_second),
-            step_seconds: if line.train_loss.is_some() { line.seconds } else { before.step_seconds },
+            step_seconds: if line.train_loss.is_some() {
+                line.seconds
+            } else {
+                before.step_seconds
+            },
             tokens: self.tokens,
             peak_memory_bytes: memory::peak(),
             seconds_left: (self.step > 0).then_some(pace * left),
