@@ -40,9 +40,9 @@ fn lengths_targets_and_cuts_are_counted() {
     assert_eq!((cut.examples.len(), cut.truncated), (2, 2));
     assert_eq!(cut.unreached.lines()[0].line, 3);
     assert_eq!(lengths(&cut.examples).max, 10);
-    let nothing = prepared(&dataset, 4, BadLinePolicy::Refuse).expect_err("nothing is left");
+    let nothing = prepared(&dataset, 3, BadLinePolicy::Refuse).expect_err("nothing is left");
     assert!(
-        nothing.contains("no answer begins within 4 tokens"),
+        nothing.contains("no answer begins within 3 tokens"),
         "{nothing}"
     );
 }

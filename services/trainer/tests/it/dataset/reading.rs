@@ -124,7 +124,7 @@ fn each_bad_line_is_named_with_its_number_and_reason() {
     for (bad, reason) in [
         (
             "{\"messages\": ".to_owned(),
-            "not JSON: EOF while parsing a value (column 13)",
+            "not JSON: EOF while parsing a value (column 12)",
         ),
         ("[1]".to_owned(), "it is a list, not an object"),
         ("7".to_owned(), "it is a number, not an object"),
