@@ -172,10 +172,13 @@ pub struct ParityReport {
 /// A change of the promoted version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Promotion {
-    /// The version that was promoted; none where a rollback went back to before the first.
-    pub version: Option<u32>,
+    /// The version that was promoted.
+    pub version: u32,
     /// The one before.
     pub replaced: Option<u32>,
+    /// Whether it went back, so that the next rollback goes back further.
+    #[serde(default)]
+    pub rollback: bool,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,

@@ -13,6 +13,16 @@ pub enum FilePurpose {
     FineTuneResults,
 }
 
+impl FilePurpose {
+    /// The word that stands for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::FineTune => "fine-tune",
+            Self::FineTuneResults => "fine-tune-results",
+        }
+    }
+}
+
 /// An uploaded file, in OpenAI's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct File {

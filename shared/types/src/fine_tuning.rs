@@ -26,6 +26,19 @@ pub enum FineTuningStatus {
 }
 
 impl FineTuningStatus {
+    /// The word that stands for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ValidatingFiles => "validating_files",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing will change any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -256,6 +269,9 @@ pub struct LoreTuning {
     /// The adapter (`name@version`) that it goes on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_from: Option<String>,
+    /// What was to be done with lines that are no examples.
+    #[serde(default)]
+    pub on_bad_line: BadLinePolicy,
     /// All settings.
     pub settings: TrainingSettings,
     /// What the files hold, the training file first.
@@ -284,7 +300,7 @@ pub struct DatasetReport {
     pub format: String,
     /// SHA-256 of the file's bytes.
     pub sha256: String,
-    /// Its weight in the mixture.
+    /// Its weight in the mixture; of a replay file its share of all examples that are seen.
     pub weight: f64,
     /// Examples that are trained on.
     pub examples: u64,
