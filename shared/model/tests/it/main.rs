@@ -4,6 +4,7 @@ mod batches;
 mod folders;
 mod formats;
 mod generation;
+mod learned;
 mod llama_cpp;
 mod parity;
 mod prompts;

@@ -1,0 +1,3 @@
+//! Tests of the trainer: data sets.
+
+mod dataset;
