@@ -162,9 +162,15 @@ impl Lore {
     /// Waits until a job stands where `done` wants it.
     pub async fn wait(&self, job: &Value, done: impl Fn(&Value) -> bool) -> Value {
         let id = job["id"].as_str().expect("an id");
+        self.until(&format!("/v1/fine_tuning/jobs/{id}"), done)
+            .await
+    }
+
+    /// Waits until an answer is as `done` wants it.
+    pub async fn until(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = self.get(&format!("/v1/fine_tuning/jobs/{id}")).await;
+            let now = self.get(path).await;
             if done(&now) {
                 return now;
             }

@@ -103,7 +103,7 @@ fn the_held_out_loss_falls_and_every_step_is_measured() {
     let (state, notices) = rig.run("a");
     let (first, last) = (state.first_validation_loss, state.best_validation_loss);
     let (first, last) = (first.expect("before"), last.expect("after"));
-    assert!(last < first * 0.7, "{first} fell to {last} only");
+    assert!(last < first * 0.9, "{first} fell to {last} only");
     let lines = lines(&notices);
     let steps: Vec<u64> = lines
         .iter()
@@ -139,7 +139,7 @@ fn a_run_that_was_halted_anywhere_ends_with_the_same_bytes() {
     let rig = Rig::with(settings);
     let (whole, _) = rig.run("whole");
     // Questions are asked before each micro-batch, evaluations included: these halts fall at and within steps and evaluations.
-    for halt in [1, 3, 9, 20, 31, 47] {
+    for halt in [1, 3, 9, 16, 23, 30] {
         let name = format!("halted-{halt}");
         let job = rig.job(&name);
         let (ended, _) = told(&rig.setup(&job), |asked| {
