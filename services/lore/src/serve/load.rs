@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::Fetching;
 use axum::Router;
 use lore_config::Config;
-use lore_gateway::{GatewayState, NoGenerator};
+use lore_gateway::{Adapters, GatewayState, NoGenerator};
 use lore_model::Generator;
 use lore_models::PullEvent;
 use std::sync::Arc;
@@ -47,11 +47,16 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     if !loading.role.answers() {
         return loading.serve(others);
     }
-    let searching = loading.gateway(&parts, Err(generator::coming(&loading.config)));
+    let coming = Err(generator::coming(&loading.config));
+    let searching = loading.gateway(&parts, coming, Adapters::none());
     loading.serve(others.clone().merge(searching))?;
-    let generator = loading.generator(&models).await;
+    let (generator, local) = match loading.generator(&models).await {
+        Ok(loaded) => (Ok(loaded.generator), loaded.local),
+        Err(none) => (Err(none), None),
+    };
     loading.tell_generator(&generator);
-    loading.serve(others.merge(loading.gateway(&parts, generator)))
+    let adapters = parts.adapters(&loading.config, local).await;
+    loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))
 }
 
 /// The trainer has no routes yet; its process answers probes.
@@ -170,12 +175,17 @@ impl Loading {
         proxy.map_err(|error| Failure::of(&error))
     }
 
-    fn gateway(&self, parts: &Parts, generator: Result<Arc<dyn Generator>, NoGenerator>) -> Router {
-        let state: GatewayState = parts.gateway(&self.config, generator);
+    fn gateway(
+        &self,
+        parts: &Parts,
+        generator: Result<Arc<dyn Generator>, NoGenerator>,
+        adapters: Adapters,
+    ) -> Router {
+        let state: GatewayState = parts.gateway(&self.config, generator, adapters);
         Router::from(lore_gateway::router(state))
     }
 
-    async fn generator(&self, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+    async fn generator(&self, models: &ModelStore) -> Result<generator::Loaded, NoGenerator> {
         let name = &self.config.models.generator;
         if self.config.generator.backend == lore_config::Backend::Local {
             let fetched = self
