@@ -11,7 +11,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How long a version stays in memory after it was last asked for or promoted.
 const KEPT: Duration = Duration::from_secs(120);
 /// Earlier promotions that are tried where the promoted version cannot be loaded and none is served yet.
-const EARLIER: usize = 4;
+const EARLIER: usize = 16;
 
 /// Looks into the catalog until nobody serves adapters any more.
 pub(super) async fn follow(shared: Weak<Shared>) {
