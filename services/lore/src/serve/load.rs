@@ -11,7 +11,7 @@ use crate::terminal::Fetching;
 use axum::Router;
 use lore_catalog::Catalog;
 use lore_config::Config;
-use lore_gateway::{GatewayState, NoGenerator};
+use lore_gateway::{Adapters, GatewayState, NoGenerator};
 use lore_model::Generator;
 use lore_models::PullEvent;
 use std::sync::Arc;
@@ -51,11 +51,16 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     if !loading.role.answers() {
         return loading.serve(others);
     }
-    let searching = loading.gateway(&parts, Err(generator::coming(&loading.config)));
+    let coming = Err(generator::coming(&loading.config));
+    let searching = loading.gateway(&parts, coming, Adapters::none());
     loading.serve(others.clone().merge(searching))?;
-    let generator = loading.generator(&models).await;
+    let (generator, local) = match loading.generator(&models).await {
+        Ok(loaded) => (Ok(loaded.generator), loaded.local),
+        Err(none) => (Err(none), None),
+    };
     loading.tell_generator(&generator);
-    loading.serve(others.merge(loading.gateway(&parts, generator)))
+    let adapters = parts.adapters(&loading.config, local).await;
+    loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))
 }
 
 impl Loading {
@@ -181,12 +186,17 @@ impl Loading {
         Ok(router)
     }
 
-    fn gateway(&self, parts: &Parts, generator: Result<Arc<dyn Generator>, NoGenerator>) -> Router {
-        let state: GatewayState = parts.gateway(&self.config, generator);
+    fn gateway(
+        &self,
+        parts: &Parts,
+        generator: Result<Arc<dyn Generator>, NoGenerator>,
+        adapters: Adapters,
+    ) -> Router {
+        let state: GatewayState = parts.gateway(&self.config, generator, adapters);
         Router::from(lore_gateway::router(state))
     }
 
-    async fn generator(&self, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+    async fn generator(&self, models: &ModelStore) -> Result<generator::Loaded, NoGenerator> {
         let name = &self.config.models.generator;
         if self.config.generator.backend == lore_config::Backend::Local {
             let fetched = self

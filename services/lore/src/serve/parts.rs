@@ -5,14 +5,16 @@ use crate::exit::{Exit, Failure};
 use lore_catalog::Catalog;
 use lore_config::{Config, Dense};
 use lore_embed::EmbedderRegistry;
-use lore_gateway::{GatewayParts, GatewaySettings, GatewayState, NoGenerator};
+use lore_gateway::{
+    AdapterParts, Adapters, GatewayParts, GatewaySettings, GatewayState, NoGenerator,
+};
 use lore_index::{
     DenseIndex, EdgeDense, IndexError, LexicalReader, ServerDense, ServerSettings, TantivyReader,
     TantivyWriter,
 };
 use lore_ingest::parse::{ParseSettings, ParserPool, PoolSettings, WorkerCommand};
 use lore_ingest::{IngestParts, IngestService, IngestSettings};
-use lore_model::Generator;
+use lore_model::{Generator, LocalGenerator, LocalSettings};
 use lore_trainer::{TrainerParts, TrainerService, TrainerSettings};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,7 @@ impl Parts {
         &self,
         config: &Config,
         generator: Result<Arc<dyn Generator>, NoGenerator>,
+        adapters: Adapters,
     ) -> GatewayState {
         GatewayState::new(GatewayParts {
             catalog: self.catalog.clone(),
@@ -98,8 +101,27 @@ impl Parts {
             lexical: self.lexical.clone(),
             embedders: self.embedders.clone(),
             generator,
+            adapters,
             settings: GatewaySettings::from(config),
         })
+    }
+
+    /// The adapters of a language model, as the catalog promotes them.
+    pub async fn adapters(
+        &self,
+        config: &Config,
+        local: Option<(LocalGenerator, LocalSettings)>,
+    ) -> Adapters {
+        let Some((base, settings)) = local else {
+            return Adapters::none();
+        };
+        Adapters::follow(AdapterParts {
+            catalog: self.catalog.clone(),
+            base,
+            settings,
+            data_dir: config.storage.data_dir.clone(),
+        })
+        .await
     }
 }
 
