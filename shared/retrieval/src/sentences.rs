@@ -118,6 +118,15 @@ fn opening(line: &str) -> usize {
     }
 }
 
+/// Whether the space and the bullet at the start of a line stay as they are, whatever is added to the line.
+pub(crate) fn opening_is_certain(line: &str) -> bool {
+    let now = opening(line);
+    let then = |more: &str| opening(&format!("{line}{more}"));
+    ["x", " x", "# x", ". x", ") x", "、x", "．x", "）x"]
+        .iter()
+        .all(|more| then(more) == now)
+}
+
 fn bullet(rest: &str) -> usize {
     let marks = rest.bytes().take_while(|b| *b == b'#').count();
     if marks > 0

@@ -239,7 +239,8 @@ proptest! {
     #[test]
     fn a_draft_sends_the_beginning_of_the_whole_answer(parts in prop::collection::vec(prop::sample::select(vec![
         "Employees have 28 days", " of leave", ". ", ".", " [1]", "[2]", " Goods", " may be returned", " within 14 days", "。", "住宿每晚", "最高450元", "【3】", "\n- ", "\n", "I could not find", " it", "!",
-    ]), 0..30)) {
+        "-", " ", "1", "2. ", ")", "`", "```", "```sh\n", "*", "[", "]", "[3", "e.g.", " Dr", "A", "\"", "，", "# ", "|", " and the fee is paid by the customer who sends them",
+    ]), 0..40)) {
         let passages = handbook();
         let settings = CitationSettings::default();
         let whole = resolve(&parts.concat(), "q", &passages, &settings);
