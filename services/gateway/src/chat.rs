@@ -79,9 +79,15 @@ pub(crate) async fn complete(
 impl GatewayState {
     async fn begin(&self, request: ChatRequest) -> Result<Begun, GatewayError> {
         let messages = request.conversation()?;
-        let sampling =
-            request.sampling(self.settings().temperature, self.settings().max_new_tokens)?;
+        let base = self.settings().sampling();
+        let sampling = request.sampling(&base)?;
         let Some(collection) = self.grounds(&request).await? else {
+            // The model as it is: what was tuned is what is served.
+            let frequency_penalty = request.frequency_penalty.unwrap_or_default();
+            let sampling = Sampling {
+                frequency_penalty,
+                ..sampling
+            };
             return self.plain(messages, sampling).await;
         };
         let asking = self.asking_of(request, messages, sampling, collection)?;
