@@ -6,6 +6,7 @@ mod cache;
 mod layer;
 mod linear;
 mod rotary;
+mod weights;
 
 pub use cache::KvCache;
 pub use linear::Linear;
