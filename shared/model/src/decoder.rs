@@ -13,7 +13,7 @@ pub use linear::Linear;
 
 pub(crate) use attention::mask;
 pub(crate) use layer::{Layer, MODULES};
-pub(crate) use rotary::{Angles, positions};
+pub(crate) use rotary::{Angles, frequencies, positions};
 
 use crate::error::{ModelError, Result};
 use crate::lora::Adapter;
