@@ -8,6 +8,8 @@ mod template;
 
 pub use template::ChatTemplate;
 
+pub(crate) use files::describe as describe_folder;
+pub(crate) use gguf::{describe as describe_gguf, pre_tokenizer_name};
 pub(crate) use pieces::Utf8Stream;
 
 use crate::error::{ModelError, Result};
