@@ -13,6 +13,7 @@ mod tokenizer;
 pub mod train;
 mod weights;
 
+pub use candle_core::{Device, Tensor};
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};
 pub use error::{ModelError, Result};
 pub use generate::{LocalGenerator, LocalSettings, Sampler};

@@ -65,6 +65,7 @@ pub enum AutoWord {
 
 /// What a client asks for: OpenAI's body, and Lore's own in `lore`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CreateFineTuningJob {
     /// A base model, or an adapter (`name` or `name@version`) to go on from.
     pub model: String,
@@ -401,8 +402,8 @@ pub struct Progress {
     pub seconds_left: Option<f64>,
 }
 
-/// One line of `metrics.jsonl`, and the `data` of an event of type `metrics`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+/// One line of `metrics.jsonl` (a step, or an evaluation after it), and the `data` of an event of type `metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepMetrics {
     /// The step, from 1; an evaluation before the first step has 0.
     pub step: u64,

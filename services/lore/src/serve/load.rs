@@ -9,6 +9,7 @@ use super::{Role, Show, generator};
 use crate::exit::{Exit, Failure};
 use crate::terminal::Fetching;
 use axum::Router;
+use lore_catalog::Catalog;
 use lore_config::Config;
 use lore_gateway::{Adapters, GatewayState, NoGenerator};
 use lore_model::Generator;
@@ -33,10 +34,13 @@ pub struct Loading {
 
 /// Loads everything that the role needs, and puts each service into the switch as soon as it can work.
 pub async fn load(loading: Loading) -> Result<(), Failure> {
-    if loading.role == Role::Trainer {
-        return loading.serve(lore_trainer_routes());
-    }
     let models = ModelStore::open(&loading.config.models)?;
+    if loading.role == Role::Trainer {
+        let catalog = parts::open_catalog(&loading.config).await?;
+        let trainer = loading.trainer(catalog, &models).await?;
+        loading.readiness().done(readiness::STORAGE);
+        return loading.serve(trainer);
+    }
     loading
         .fetch(&models, &loading.helpers(), readiness::EMBEDDER)
         .await?;
@@ -57,11 +61,6 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     loading.tell_generator(&generator);
     let adapters = parts.adapters(&loading.config, local).await;
     loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))
-}
-
-/// The trainer has no routes yet; its process answers probes.
-fn lore_trainer_routes() -> Router {
-    Router::new()
 }
 
 impl Loading {
@@ -160,7 +159,11 @@ impl Loading {
             let service = parts::start_ingest(&self.config, parts, models).await?;
             let router = Router::from(service.router());
             self.running.ingests(service).await;
-            return Ok(router);
+            if !self.role.trains() {
+                return Ok(router);
+            }
+            let trainer = self.trainer(parts.catalog.clone(), models).await?;
+            return Ok(router.merge(trainer));
         }
         let services = &self.config.services;
         if services.ingest_url.is_none() {
@@ -173,6 +176,14 @@ impl Loading {
             services.trainer_url.as_deref(),
         );
         proxy.map_err(|error| Failure::of(&error))
+    }
+
+    /// Starts training; its routes.
+    async fn trainer(&self, catalog: Catalog, models: &ModelStore) -> Result<Router, Failure> {
+        let service = parts::start_trainer(&self.config, catalog, models).await?;
+        let router = Router::from(service.router());
+        self.running.trains(service).await;
+        Ok(router)
     }
 
     fn gateway(
