@@ -97,20 +97,39 @@ pub(crate) fn refused(error: CatalogError) -> ApiFailure {
         CatalogError::NoCollection(_) => ErrorCode::CollectionNotFound,
         CatalogError::NoDocument { .. } => ErrorCode::DocumentNotFound,
         CatalogError::NoJob(_) => ErrorCode::JobNotFound,
+        CatalogError::NoAdapter(_) => ErrorCode::ModelNotFound,
         CatalogError::NoSuchPage(_) => ErrorCode::InvalidRequest,
         CatalogError::CollectionExists(_) | CatalogError::CollectionRemoving(_) => {
             ErrorCode::Conflict
         }
         CatalogError::QueueFull { .. } => ErrorCode::QueueFull,
         CatalogError::File { .. } => return storage(&error),
+        CatalogError::NoAdapter(_) | CatalogError::NoFile(_) => ErrorCode::NotFound,
+        CatalogError::NoFineTuningJob(_) => ErrorCode::JobNotFound,
+        CatalogError::FileInUse { .. }
+        | CatalogError::WrongStatus { .. }
+        | CatalogError::NoEarlierPromotion(_)
+        | CatalogError::AdapterInUse { .. }
+        | CatalogError::VersionTaken { .. } => ErrorCode::Conflict,
         CatalogError::Open { .. }
         | CatalogError::NewerSchema { .. }
         | CatalogError::Sql { .. }
-        | CatalogError::Corrupt { .. } => return ApiFailure::internal(&error),
+        | CatalogError::Corrupt { .. }
+        // The trainer's; nothing here asks for them.
+        | CatalogError::NoFile(_)
+        | CatalogError::FileInUse { .. }
+        | CatalogError::NoFineTuningJob(_)
+        | CatalogError::WrongStatus { .. }
+        | CatalogError::NoEarlierPromotion(_)
+        | CatalogError::AdapterInUse { .. }
+        | CatalogError::VersionTaken { .. } => return ApiFailure::internal(&error),
     };
     let failure = ApiFailure::new(code, error.to_string());
     match &error {
         CatalogError::NoCollection(_) => failure.hint("`GET /v1/collections` lists what there is"),
+        CatalogError::NoAdapter(_) => failure
+            .param("default_adapter")
+            .hint("`lore adapters list` shows what there is"),
         CatalogError::NoSuchPage(_) => failure.param("after"),
         CatalogError::CollectionRemoving(_) => failure.hint("try again in a moment").retry_after(2),
         CatalogError::QueueFull { .. } => failure

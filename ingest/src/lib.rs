@@ -27,6 +27,8 @@ mod worker;
 mod write;
 
 pub use error::IngestError;
-pub use http::{CreateCollection, DocumentDetails, UploadText, VerifyRequest, openapi};
+pub use http::{
+    ChangeCollection, CreateCollection, DocumentDetails, UploadText, VerifyRequest, openapi,
+};
 pub use service::{IngestParts, IngestService};
 pub use settings::IngestSettings;

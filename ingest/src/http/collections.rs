@@ -32,6 +32,28 @@ pub struct CreateCollection {
     pub embedder: Option<String>,
 }
 
+/// What is to change; fields that are absent stay as they are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCollection {
+    /// The adapter that answers questions where a request names no model; `null` for the base model.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub default_adapter: Option<Option<String>>,
+}
+
+/// A field that is there, be it `null`.
+fn given<'de, D>(value: D) -> Result<Option<Option<String>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Option::deserialize(value).map(Some)
+}
+
 /// Which page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -98,6 +120,33 @@ pub(crate) async fn get_collection(
         .await
         .map(Json)
         .map_err(refused)
+}
+
+/// Change what a collection answers with.
+#[utoipa::path(
+    patch, path = "/v1/collections/{collection}", tag = "collections", request_body = ChangeCollection,
+    params(("collection" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "The collection as it is now", body = Collection),
+        (status = 404, description = "It is not there, or the adapter is not", body = ErrorBody),
+    )
+)]
+pub(crate) async fn change_collection(
+    Shared(state): Shared<Arc<State>>,
+    Segments(collection): Segments<String>,
+    JsonBody(change): JsonBody<ChangeCollection>,
+) -> Result<Json<Collection>, ApiFailure> {
+    let changed = match change.default_adapter {
+        None => state.catalog.collection(&collection).await,
+        Some(adapter) => {
+            let adapter = adapter.as_deref();
+            state
+                .catalog
+                .set_default_adapter(&collection, adapter)
+                .await
+        }
+    };
+    changed.map(Json).map_err(refused)
 }
 
 /// Delete a collection with all its documents.

@@ -10,7 +10,7 @@ mod jobs;
 mod multipart;
 mod upload;
 
-pub use collections::CreateCollection;
+pub use collections::{ChangeCollection, CreateCollection};
 pub use documents::DocumentDetails;
 pub use index::VerifyRequest;
 pub use upload::UploadText;
@@ -50,6 +50,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         ))
         .routes(routes!(
             collections::get_collection,
+            collections::change_collection,
             collections::delete_collection
         ))
         .routes(routes!(upload::upload_documents, documents::list_documents))

@@ -1,6 +1,7 @@
 //! One answer, step by step: understand the question, find passages, decide whether to answer, prompt, and afterwards
 //! check what the model wrote. `/v1/ask` and `/v1/chat/completions` both go through here.
 
+use crate::adapters::Chosen;
 use crate::error::GatewayError;
 use crate::generation::{Generation, Written};
 use crate::measure;
@@ -32,6 +33,10 @@ pub(crate) struct Asking {
     pub strict: bool,
     pub explain: bool,
     pub sampling: Sampling,
+    /// What answers.
+    pub chosen: Chosen,
+    /// What the asker should know of the choice.
+    pub notice: Option<String>,
 }
 
 /// A question ready for the model, or already decided.
@@ -61,7 +66,7 @@ impl GatewayState {
     /// Everything before the model is asked.
     pub(crate) async fn prepare(&self, asking: Asking) -> Result<Prepared, GatewayError> {
         let started = Instant::now();
-        let generator = Arc::clone(self.generator()?);
+        let generator = Arc::clone(&asking.chosen.generator);
         let mut timings = Timings::default();
         let question = FollowUp {
             question: &asking.question,
@@ -80,7 +85,8 @@ impl GatewayState {
         timings.embed_ms = measure::stage("embed", found.embed_time);
         timings.retrieve_ms = measure::stage("retrieve", found.retrieve_time);
         let (found, relevance) = judge(&question, asking.limit, found).await?;
-        let notices = notices(&asking, &found, &relevance);
+        let mut notices = notices(&asking, &found, &relevance);
+        notices.extend(asking.notice.clone());
         let mut prepared = Prepared {
             asking,
             question,
@@ -156,10 +162,10 @@ impl GatewayState {
         };
         let request = GenerateRequest {
             messages,
-            adapter: None,
+            adapter: prepared.asking.chosen.adapter.clone(),
             sampling: prepared.asking.sampling.clone(),
         };
-        Generation::start(&**self.generator()?, request)
+        Generation::start(&*prepared.asking.chosen.generator, request)
             .await
             .map(Some)
     }
@@ -248,10 +254,7 @@ impl GatewayState {
         Answer {
             id: format!("ans-{}", Uuid::now_v7().simple()),
             object: "answer".to_owned(),
-            model: self
-                .generator()
-                .map(|generator| generator.info().model)
-                .unwrap_or_default(),
+            model: prepared.asking.chosen.name,
             collection: prepared.asking.collection.name,
             question: prepared.question,
             answer: resolved.text,

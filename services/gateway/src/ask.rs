@@ -42,7 +42,8 @@ pub struct AskRequest {
     /// Which sides are asked for passages.
     #[serde(default)]
     pub mode: SearchMode,
-    /// The model that answers; the configured one where absent.
+    /// The model that answers, the base or an adapter (`name` or `name@version`); where absent, the collection's default adapter
+    /// or else the base.
     #[serde(default)]
     pub model: Option<String>,
     /// Whether an answer is withheld in which a sentence has no passage that backs it.
@@ -108,11 +109,18 @@ impl GatewayState {
             ..base
         };
         check_sampling(&sampling)?;
-        if let Some(model) = &request.model {
-            self.check_model(model)?;
-        }
+        let collection = self.collection(&request.collection).await?;
+        let (chosen, notice) = match &request.model {
+            None => self.default_of(&collection).await?,
+            Some(model) => match self.choose(model).await? {
+                Some(chosen) => (chosen, None),
+                None => return Err(self.no_model(model)),
+            },
+        };
         Ok(Asking {
-            collection: self.collection(&request.collection).await?,
+            collection,
+            chosen,
+            notice,
             question,
             history: request.messages,
             mode: request.mode,

@@ -10,6 +10,7 @@ pub use response::{
     Delta, Logprobs, LoreDetails, PromptTokens, TokenProbability,
 };
 
+use crate::adapters::Chosen;
 use crate::answer::{Asking, Prepared};
 use crate::ask;
 use crate::error::GatewayError;
@@ -39,11 +40,33 @@ pub(crate) enum Begun {
     /// From documents.
     Grounded(Box<Prepared>, Option<Generation>),
     /// From the model alone.
-    Plain(Generation),
+    Plain(Generation, Chosen),
+}
+
+/// What answers, and from what.
+struct Ground {
+    chosen: Chosen,
+    notice: Option<String>,
+    collection: Option<Collection>,
+}
+
+async fn plain(
+    messages: Vec<Message>,
+    sampling: Sampling,
+    chosen: Chosen,
+) -> Result<Begun, GatewayError> {
+    let request = GenerateRequest {
+        messages,
+        adapter: chosen.adapter.clone(),
+        sampling,
+    };
+    let generation = Generation::start(&*chosen.generator, request).await?;
+    Ok(Begun::Plain(generation, chosen))
 }
 
 /// Goes on with a conversation.
 ///
+/// `model` names the language model or one of its adapters (`name`, which is the promoted version, or `name@version`).
 /// Where `collection` is given, or `model` names a collection, the last message is answered from its documents, with
 /// `citations` and `lore` beside OpenAI's fields. A streamed answer from documents comes sentence by sentence, each with
 /// its checked markers, so that the pieces joined are the whole answer.
@@ -70,6 +93,14 @@ pub(crate) async fn complete(
     };
     let stream = request.stream == Some(true);
     let begun = state.begin(request).await?;
+    let heading = match &begun {
+        // An adapter's version is told, as OpenAI tells which snapshot an alias meant.
+        Begun::Plain(_, chosen) if chosen.name != heading.model => Heading {
+            model: chosen.name.clone(),
+            ..heading
+        },
+        _ => heading,
+    };
     if stream {
         return Ok(stream::respond(state, heading, begun));
     }
@@ -81,59 +112,81 @@ impl GatewayState {
         let messages = request.conversation()?;
         let base = self.settings().sampling();
         let sampling = request.sampling(&base)?;
-        let Some(collection) = self.grounds(&request).await? else {
+        let ground = self.ground(&request).await?;
+        let Some(collection) = ground.collection else {
             // The model as it is: what was tuned is what is served.
             let frequency_penalty = request.frequency_penalty.unwrap_or_default();
             let sampling = Sampling {
                 frequency_penalty,
                 ..sampling
             };
-            return self.plain(messages, sampling).await;
+            return plain(messages, sampling, ground.chosen).await;
         };
-        let asking = self.asking_of(request, messages, sampling, collection)?;
+        let mut asking = self.asking_of(request, messages, sampling, collection, ground.chosen)?;
+        asking.notice = ground.notice;
         let prepared = self.prepare(asking).await?;
         let generation = self.generate(&prepared).await?;
         Ok(Begun::Grounded(Box::new(prepared), generation))
     }
 
-    /// The collection to answer from, where there is one.
-    async fn grounds(&self, request: &ChatRequest) -> Result<Option<Collection>, GatewayError> {
-        let base = self.generator()?.info().model;
-        if let Some(name) = &request.collection {
-            let collection = self.collection(name).await?;
-            if request.model != base && request.model != *name {
-                return Err(GatewayError::NoModel {
-                    name: request.model.clone(),
-                    known: vec![base, name.clone()],
-                });
-            }
-            return Ok(Some(collection));
+    /// What answers, and from what: `model` names the base, an adapter, or a collection (whose default answers then). A
+    /// collection and an adapter of one name: the collection is meant, and `name@version` is the adapter.
+    async fn ground(&self, request: &ChatRequest) -> Result<Ground, GatewayError> {
+        let named = match &request.collection {
+            Some(name) => Some(self.collection(name).await?),
+            None => None,
+        };
+        let base = self.base()?;
+        let is_named = |one: &Collection| one.name == request.model;
+        if request.model != base.name && !named.as_ref().is_some_and(is_named) {
+            return self.ground_of_other(request, named).await;
         }
-        if request.model == base {
-            return Ok(None);
-        }
-        match self.collection(&request.model).await {
-            Err(GatewayError::NoCollection { name, mut known }) => {
-                known.insert(0, base);
-                Err(GatewayError::NoModel { name, known })
-            }
-            other => other.map(Some),
-        }
+        let (chosen, notice) = match &named {
+            Some(collection) if request.model != base.name => self.default_of(collection).await?,
+            _ => (base, None),
+        };
+        Ok(Ground {
+            chosen,
+            notice,
+            collection: named,
+        })
     }
 
-    async fn plain(
+    /// `model` is neither the base model nor the collection that is named beside it.
+    async fn ground_of_other(
         &self,
-        messages: Vec<Message>,
-        sampling: Sampling,
-    ) -> Result<Begun, GatewayError> {
-        let request = GenerateRequest {
-            messages,
-            adapter: None,
-            sampling,
+        request: &ChatRequest,
+        named: Option<Collection>,
+    ) -> Result<Ground, GatewayError> {
+        let other = match named {
+            None => self.parts().catalog.collection(&request.model).await.ok(),
+            Some(_) => None,
         };
-        Ok(Begun::Plain(
-            Generation::start(&**self.generator()?, request).await?,
-        ))
+        if let Some(collection) = other {
+            let (chosen, notice) = self.default_of(&collection).await?;
+            return Ok(Ground {
+                chosen,
+                notice,
+                collection: Some(collection),
+            });
+        }
+        let Some(chosen) = self.choose(&request.model).await? else {
+            return Err(self.no_model_or_collection(&request.model).await?);
+        };
+        Ok(Ground {
+            chosen,
+            notice: None,
+            collection: named,
+        })
+    }
+
+    async fn no_model_or_collection(&self, name: &str) -> Result<GatewayError, GatewayError> {
+        let collections = self.collection_names().await?;
+        let mut error = self.no_model(name);
+        if let GatewayError::NoModel { known, .. } = &mut error {
+            known.extend(collections);
+        }
+        Ok(error)
     }
 
     fn asking_of(
@@ -142,6 +195,7 @@ impl GatewayState {
         mut messages: Vec<Message>,
         sampling: Sampling,
         collection: Collection,
+        chosen: Chosen,
     ) -> Result<Asking, GatewayError> {
         let settings = self.settings();
         let question = messages
@@ -164,13 +218,15 @@ impl GatewayState {
             explain: request.explain,
             sampling,
             collection,
+            chosen,
+            notice: None,
         })
     }
 
     /// The answer in one piece.
     async fn whole(&self, heading: Heading, begun: Begun) -> Result<ChatCompletion, GatewayError> {
         match begun {
-            Begun::Plain(generation) => {
+            Begun::Plain(generation, _) => {
                 let (written, logprobs) = read(generation).await?;
                 Ok(completion(
                     heading,

@@ -58,6 +58,17 @@ pub enum GatewayError {
         /// Those there are.
         known: Vec<String>,
     },
+    /// An adapter without a promoted version.
+    #[error("adapter `{adapter}` has no promoted version")]
+    NothingPromoted {
+        /// The adapter.
+        adapter: String,
+        /// Its versions.
+        versions: Vec<u32>,
+    },
+    /// A version of an adapter that cannot be served.
+    #[error("{0}")]
+    AdapterRefused(String),
     /// The language model is not there.
     #[error("the language model `{}` is not there: {}", .0.model, .0.reason)]
     NoGenerator(NoGenerator),
@@ -110,6 +121,12 @@ impl From<GatewayError> for ApiFailure {
             GatewayError::NoModel { known, .. } => Self::new(ErrorCode::ModelNotFound, text)
                 .param("model")
                 .hint(format!("`GET /v1/models` lists what can be asked: {}", known.join(", "))),
+            GatewayError::NothingPromoted { adapter, versions } => Self::new(ErrorCode::ModelNotFound, text)
+                .param("model")
+                .hint(nothing_promoted(&adapter, &versions)),
+            GatewayError::AdapterRefused(_) => Self::new(ErrorCode::Conflict, text)
+                .param("model")
+                .hint("train or import it again for the model that is loaded, or load its own base (`models.generator`)"),
             GatewayError::NoGenerator(missing) => Self::new(ErrorCode::ModelNotInstalled, text).hint(missing.hint),
             GatewayError::NoRoom { .. } => Self::new(ErrorCode::ContextLengthExceeded, text)
                 .param("messages")
@@ -121,6 +138,17 @@ impl From<GatewayError> for ApiFailure {
             GatewayError::Join(error) => Self::internal(&error),
         }
     }
+}
+
+fn nothing_promoted(adapter: &str, versions: &[u32]) -> String {
+    let versions: Vec<String> = versions
+        .iter()
+        .map(|one| format!("{adapter}@{one}"))
+        .collect();
+    format!(
+        "`lore adapters promote {adapter}` does it; one version can be asked as {}",
+        versions.join(", ")
+    )
 }
 
 fn collections_hint(known: &[String]) -> String {

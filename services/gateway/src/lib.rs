@@ -6,6 +6,7 @@
 //! *Useful for* everything that reads: [`router`] over a [`GatewayState`], [`OpenAiGenerator`] to answer with another
 //! server's model, [`proxy`] to stand before services that run apart. *Not useful for* writing documents (`lore-ingest`).
 
+mod adapters;
 mod answer;
 mod ask;
 mod background;
@@ -22,6 +23,7 @@ mod routes;
 mod search;
 mod state;
 
+pub use adapters::{AdapterError, AdapterParts, Adapters};
 pub use ask::AskRequest;
 pub use chat::{
     Alternative, AssistantMessage, ChatChunk, ChatCompletion, ChatMessage, ChatRequest, ChatUsage,
@@ -33,7 +35,7 @@ pub use embeddings::{
     Vector,
 };
 pub use error::GatewayError;
-pub use models::Model;
+pub use models::{Lineage, Model};
 pub use openai::{OpenAiGenerator, OpenAiSettings};
 pub use proxy::proxy;
 pub use routes::{openapi, router};

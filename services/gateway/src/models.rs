@@ -1,9 +1,12 @@
+use crate::adapters::Served;
 use crate::error::GatewayError;
 use crate::state::GatewayState;
 use axum::Json;
 use axum::extract::State;
 use lore_http::{ApiFailure, Segments};
-use lore_types::{ErrorBody, List};
+use lore_types::{
+    AdapterKind, AdapterMetrics, AdapterVersion, ErrorBody, FineTuningId, List, TrainedOn,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,11 +23,50 @@ pub struct Model {
     /// When it was made, in seconds since 1970; for models, when this server started.
     pub created: i64,
     /// `lore` for a language model, `lore-embedder` for an embedder, `lore-collection` for a collection: chatting with
-    /// that model answers from its documents.
+    /// that model answers from its documents; `lore-adapter` for an adapter.
     pub owned_by: &'static str,
+    /// Of an adapter: its base model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Of an adapter: where it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
 }
 
-/// Lists what `model` may name: the language model, the embedders, and the collections.
+/// Where an adapter comes from, and what of it is served.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Lineage {
+    /// Its name.
+    pub adapter: String,
+    /// The version that answers under this name.
+    pub version: u32,
+    /// The version that the catalog has promoted.
+    pub promoted: Option<u32>,
+    /// What it holds.
+    pub kind: AdapterKind,
+    /// The base model that it was trained on.
+    pub base: String,
+    /// The adapter (`name@version`) that its training went on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continued_from: Option<String>,
+    /// The job that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub job: Option<FineTuningId>,
+    /// The data sets that it was trained on.
+    pub datasets: Vec<TrainedOn>,
+    /// What was measured.
+    pub metrics: AdapterMetrics,
+    /// Whether a document that it was trained on has changed or gone since.
+    pub stale: bool,
+    /// Why the promoted version does not answer, where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// Lists what `model` may name: the language model, its adapters with their lineage, the embedders, and the collections.
+///
+/// Of each adapter its name, which means the promoted version, and each version as `name@version`.
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<Model>)))]
 pub(crate) async fn list(
     State(state): State<GatewayState>,
@@ -57,11 +99,15 @@ impl GatewayState {
             object: "model",
             created,
             owned_by,
+            parent: None,
+            lineage: None,
         };
         let mut models = Vec::new();
         if let Ok(generator) = self.generator() {
             models.push(model(generator.info().model, self.started(), "lore"));
         }
+        let served = self.parts().adapters.served();
+        models.extend(served.iter().flat_map(of_adapter));
         let collections = self
             .parts()
             .catalog
@@ -88,16 +134,43 @@ impl GatewayState {
         }
         names
     }
+}
 
-    /// Refuses a model that does not answer questions.
-    pub(crate) fn check_model(&self, name: &str) -> Result<(), GatewayError> {
-        let known = self.generator()?.info().model;
-        if name == known {
-            return Ok(());
-        }
-        Err(GatewayError::NoModel {
-            name: name.to_owned(),
-            known: vec![known],
-        })
+/// The bare name, where a version answers under it, and each version.
+fn of_adapter(served: &Served) -> Vec<Model> {
+    let bare = served
+        .version
+        .and_then(|number| served.adapter.version(number));
+    let bare = bare.map(|version| model_of(served, version, served.adapter.name.clone()));
+    let each = served.adapter.versions.iter();
+    let each = each.map(|version| model_of(served, version, version.reference().to_string()));
+    bare.into_iter().chain(each).collect()
+}
+
+fn model_of(served: &Served, version: &AdapterVersion, id: String) -> Model {
+    let refusal = served
+        .refusal
+        .as_ref()
+        .filter(|refusal| id == served.adapter.name || refusal.version == version.version);
+    let lineage = Lineage {
+        adapter: version.adapter.clone(),
+        version: version.version,
+        promoted: served.adapter.promoted,
+        kind: version.kind,
+        base: version.base.clone(),
+        continued_from: version.parent.clone(),
+        job: version.job,
+        datasets: version.provenance.datasets.clone(),
+        metrics: version.metrics.clone(),
+        stale: version.stale,
+        refused: refusal.map(|refusal| refusal.reason.clone()),
+    };
+    Model {
+        id,
+        object: "model",
+        created: version.created_at.unix_timestamp(),
+        owned_by: "lore-adapter",
+        parent: Some(version.base.clone()),
+        lineage: Some(lineage),
     }
 }

@@ -1,3 +1,4 @@
+use crate::adapters::{Adapters, Chosen};
 use crate::error::GatewayError;
 use lore_catalog::Catalog;
 use lore_embed::EmbedderRegistry;
@@ -19,6 +20,8 @@ pub struct GatewayParts {
     pub embedders: EmbedderRegistry,
     /// The language model, or why there is none: searching works without.
     pub generator: Result<Arc<dyn Generator>, NoGenerator>,
+    /// The adapters of the language model.
+    pub adapters: Adapters,
     /// How to answer.
     pub settings: GatewaySettings,
 }
@@ -140,6 +143,61 @@ impl GatewayState {
             .generator
             .as_ref()
             .map_err(|missing| GatewayError::NoGenerator(missing.clone()))
+    }
+
+    /// The base model, without an adapter.
+    pub(crate) fn base(&self) -> Result<Chosen, GatewayError> {
+        let generator = Arc::clone(self.generator()?);
+        let name = generator.info().model;
+        Ok(Chosen {
+            generator,
+            adapter: None,
+            name,
+        })
+    }
+
+    /// What `model` means, where it names the base model or an adapter.
+    pub(crate) async fn choose(&self, model: &str) -> Result<Option<Chosen>, GatewayError> {
+        let base = self.base()?;
+        if base.name == model {
+            return Ok(Some(base));
+        }
+        self.parts.adapters.choose(model).await
+    }
+
+    /// What answers a collection's questions where a request names nothing, and what to say of it. An adapter that is not
+    /// served does not keep the base model from answering.
+    pub(crate) async fn default_of(
+        &self,
+        collection: &Collection,
+    ) -> Result<(Chosen, Option<String>), GatewayError> {
+        let base = self.base()?;
+        let Some(adapter) = &collection.default_adapter else {
+            return Ok((base, None));
+        };
+        let why = match self.parts.adapters.choose(adapter).await {
+            Ok(Some(chosen)) => return Ok((chosen, None)),
+            Ok(None) => format!("no adapter `{adapter}` is served"),
+            Err(error) => error.to_string(),
+        };
+        let notice = format!(
+            "the default adapter of collection `{}` did not answer, but `{}`: {why}",
+            collection.name, base.name
+        );
+        Ok((base, Some(notice)))
+    }
+
+    /// No such model, with those there are.
+    pub(crate) fn no_model(&self, name: &str) -> GatewayError {
+        let base = self.generator().map(|generator| generator.info().model);
+        let adapters = self.parts.adapters.served();
+        let known = base
+            .into_iter()
+            .chain(adapters.into_iter().map(|one| one.adapter.name));
+        GatewayError::NoModel {
+            name: name.to_owned(),
+            known: known.collect(),
+        }
     }
 
     /// The collection of that name, or an error that lists those there are.

@@ -1,5 +1,5 @@
 use crate::catalog::{commit, now, run};
-use crate::{Catalog, CatalogError, Page, row};
+use crate::{Catalog, CatalogError, Page, adapters, row};
 use lore_types::Collection;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -20,7 +20,7 @@ pub struct NewCollection {
 macro_rules! select_collections {
     ($condition:literal) => {
         concat!(
-            "SELECT c.name, c.description, c.embedder, c.dimensions, c.created_at, ",
+            "SELECT c.name, c.description, c.embedder, c.dimensions, c.default_adapter, c.created_at, ",
             "(SELECT count(*) FROM versions v WHERE v.collection = c.name AND v.state = 'active') AS documents, ",
             "(SELECT CAST(coalesce(sum(v.chunk_count), 0) AS BIGINT) FROM versions v ",
             "WHERE v.collection = c.name AND v.state = 'active') AS chunks ",
@@ -81,6 +81,27 @@ impl Catalog {
             .map_err(CatalogError::sql("list collections"))?;
         let all = rows.iter().map(collection).collect::<Result<_, _>>()?;
         Ok(Page::cut(all, limit))
+    }
+
+    /// Names the adapter that answers a collection's questions where a request names none; `None` for the base model.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoCollection`]; [`CatalogError::NoAdapter`] where there is no adapter of that name.
+    pub async fn set_default_adapter(
+        &self,
+        name: &str,
+        adapter: Option<&str>,
+    ) -> Result<Collection, CatalogError> {
+        let mut transaction = self.write().await?;
+        require_live(&mut transaction, name).await?;
+        if let Some(adapter) = adapter {
+            adapters::require(&mut transaction, adapter).await?;
+        }
+        let set = sqlx::query("UPDATE collections SET default_adapter = $2 WHERE name = $1");
+        let set = set.bind(name).bind(adapter);
+        run(&mut transaction, "set a collection's adapter", set).await?;
+        commit(transaction).await?;
+        self.collection(name).await
     }
 
     /// Deletes a collection: from now on nothing of it can be found, its jobs are cancelled, and
@@ -168,6 +189,7 @@ fn collection(found: &SqliteRow) -> Result<Collection, CatalogError> {
         dimensions: row::number(found, "dimensions")?,
         documents: row::number(found, "documents")?,
         chunks: row::number(found, "chunks")?,
+        default_adapter: row::get(found, "default_adapter")?,
         created_at: row::time(found, "created_at")?,
     })
 }

@@ -1,4 +1,4 @@
-use lore_types::{DocumentId, JobId};
+use lore_types::{DocumentId, FileId, FineTuningId, FineTuningStatus, JobId};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -72,6 +72,52 @@ pub enum CatalogError {
     /// No such job.
     #[error("no job `{0}`")]
     NoJob(JobId),
+    /// No such file.
+    #[error("no file `{0}`")]
+    NoFile(FileId),
+    /// A file that a job still needs.
+    #[error("file `{file}` is needed by job `{job}`, which is not over")]
+    FileInUse {
+        /// The file.
+        file: FileId,
+        /// The job.
+        job: FineTuningId,
+    },
+    /// No such fine-tuning job.
+    #[error("no fine-tuning job `{0}`")]
+    NoFineTuningJob(FineTuningId),
+    /// A fine-tuning job stands where this cannot be done.
+    #[error("job `{job}` is {}, so it cannot be {doing}", status.word())]
+    WrongStatus {
+        /// The job.
+        job: FineTuningId,
+        /// Where it stands.
+        status: FineTuningStatus,
+        /// What was to be done: `cancelled`, `paused`, `resumed`.
+        doing: &'static str,
+    },
+    /// No such adapter, or no such version of it.
+    #[error("no adapter `{0}`")]
+    NoAdapter(String),
+    /// An adapter cannot go back: nothing was promoted before.
+    #[error("adapter `{0}` has no earlier promotion to go back to")]
+    NoEarlierPromotion(String),
+    /// A version that others rely on.
+    #[error("adapter `{adapter}` is needed: {reason}")]
+    AdapterInUse {
+        /// The adapter, or `name@version`.
+        adapter: String,
+        /// By whom.
+        reason: String,
+    },
+    /// Another registration took the number in the meantime.
+    #[error("adapter `{adapter}` has a version {number} already")]
+    VersionTaken {
+        /// The adapter.
+        adapter: String,
+        /// The number.
+        number: u32,
+    },
     /// A page was asked for after something that is not there.
     #[error("`after` names `{0}`, which is not there")]
     NoSuchPage(String),

@@ -16,7 +16,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    fn until(&self) -> i64 {
+    pub(crate) fn until(&self) -> i64 {
         now().saturating_add(i64::try_from(self.length.as_micros()).unwrap_or(i64::MAX))
     }
 }

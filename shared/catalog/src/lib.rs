@@ -1,7 +1,7 @@
 //! The catalog: here is what Lore knows of its documents, kept in SQL and on disk, safe against a kill at any moment.
 //!
 //! It holds collections, documents and their versions, chunks, parsed texts, the job queue and, beside the database, the
-//! original bytes. It is the one place that decides which version of a document can be found: indexes propose chunks, and
+//! original bytes; and of training, the files, the fine-tuning jobs and the adapters. It is the one place that decides which version of a document can be found: indexes propose chunks, and
 //! [`Catalog::passages`] gives back only those of active versions.
 //!
 //! *Useful for* every service; several processes may open one catalog at a time. *Not useful for* searching.
@@ -16,10 +16,15 @@
 //! on disk when it returns.
 
 mod accept;
+mod adapters;
 mod catalog;
 mod collections;
 mod documents;
 mod error;
+mod files;
+mod fine_tuning;
+mod fine_tuning_leases;
+mod fine_tuning_log;
 mod index_work;
 mod jobs;
 mod leases;
@@ -33,10 +38,14 @@ mod schema;
 mod verify;
 
 pub use accept::NewVersion;
+pub use adapters::NewAdapterVersion;
 pub use catalog::Catalog;
 pub use collections::NewCollection;
 pub use documents::{DocumentQuery, Original};
 pub use error::CatalogError;
+pub use files::{FileQuery, StoredFile};
+pub use fine_tuning::FineTuningQuery;
+pub use fine_tuning_leases::FineTuningEnd;
 pub use index_work::Activation;
 pub use jobs::{JobCounts, JobQuery};
 pub use leases::{Lease, TakenOver, Task};

@@ -93,12 +93,12 @@ impl Catalog {
         used
     }
 
-    /// Whether a version uses an original.
+    /// Whether a version or an uploaded file uses an original.
     ///
     /// # Errors
     /// [`CatalogError::Sql`].
     pub async fn uses(&self, original: &ContentHash) -> Result<bool, CatalogError> {
-        let found = sqlx::query("SELECT 1 FROM versions WHERE content_hash = $1 LIMIT 1")
+        let found = sqlx::query("SELECT 1 FROM versions WHERE content_hash = $1 UNION ALL SELECT 1 FROM files WHERE content_hash = $1 LIMIT 1")
             .bind(&original.0)
             .fetch_optional(&self.reader)
             .await

@@ -1,7 +1,11 @@
 //! From rows to the words of Lore, and back. A value that Lore did not write is an error that names it.
 
 use crate::CatalogError;
-use lore_types::{DocumentFormat, JobKind, JobStage, JobStatus, Metadata};
+use lore_types::{
+    DocumentFormat, FilePurpose, FineTuningStatus, JobKind, JobStage, JobStatus, Metadata,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use std::fmt::Display;
@@ -145,6 +149,59 @@ impl Word for JobStage {
             Self::Finished => "finished",
         }
     }
+}
+
+impl Word for FineTuningStatus {
+    const ALL: &'static [Self] = &[
+        Self::ValidatingFiles,
+        Self::Queued,
+        Self::Running,
+        Self::Paused,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+    fn word(&self) -> &'static str {
+        FineTuningStatus::word(*self)
+    }
+}
+
+impl Word for FilePurpose {
+    const ALL: &'static [Self] = &[Self::FineTune, Self::FineTuneResults];
+    fn word(&self) -> &'static str {
+        FilePurpose::word(*self)
+    }
+}
+
+/// A column that holds JSON.
+pub(crate) fn json<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &'static str,
+    expected: &'static str,
+) -> Result<T, CatalogError> {
+    let text: &str = get(row, column)?;
+    serde_json::from_str(text).map_err(|_| corrupt(expected, text))
+}
+
+/// A column that holds JSON or nothing.
+pub(crate) fn optional_json<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, CatalogError> {
+    let text: Option<&str> = get(row, column)?;
+    text.map(|text| serde_json::from_str(text).map_err(|_| corrupt(expected, text)))
+        .transpose()
+}
+
+/// A value as a JSON column holds it.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, CatalogError> {
+    serde_json::to_string(value).map_err(|error| corrupt("JSON", error))
+}
+
+/// A point in time in seconds since 1970, as OpenAI's shapes have it.
+pub(crate) fn seconds(micros: i64) -> i64 {
+    micros.div_euclid(1_000_000)
 }
 
 /// The value that a word stands for.

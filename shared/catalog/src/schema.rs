@@ -3,7 +3,7 @@ use sqlx::{Row, SqlitePool};
 
 /// Every change of the schema, oldest first; the number of a change is its place, from 1. Never edit one that was
 /// released: add another.
-const CHANGES: &[&str] = &[INITIAL];
+const CHANGES: &[&str] = &[INITIAL, TRAINING];
 
 /// Ids are text (UUIDs), times are microseconds since 1970 (UTC), truth values are 0 or 1.
 const INITIAL: &str = "
@@ -90,6 +90,80 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_turn ON jobs (status, crashes, id);
 CREATE INDEX jobs_by_collection ON jobs (collection, id);
 CREATE INDEX jobs_by_document ON jobs (document_id, status);
+";
+
+/// Files, fine-tuning jobs and adapters; what no statement asks for stands in `body`, as JSON.
+const TRAINING: &str = "
+ALTER TABLE collections ADD COLUMN default_adapter TEXT;
+CREATE TABLE files (
+    id           TEXT PRIMARY KEY,
+    filename     TEXT NOT NULL,
+    purpose      TEXT NOT NULL,
+    content_hash TEXT NOT NULL,
+    bytes        BIGINT NOT NULL,
+    created_at   BIGINT NOT NULL
+);
+CREATE INDEX files_by_content ON files (content_hash);
+CREATE TABLE fine_tuning_jobs (
+    id          TEXT PRIMARY KEY,
+    status      TEXT NOT NULL,
+    adapter     TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    progress    TEXT,
+    error       TEXT,
+    attempts    BIGINT NOT NULL DEFAULT 0,
+    crashes     BIGINT NOT NULL DEFAULT 0,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    finished_at BIGINT
+);
+CREATE INDEX fine_tuning_jobs_by_turn ON fine_tuning_jobs (status, id);
+CREATE TABLE fine_tuning_events (
+    id         TEXT PRIMARY KEY,
+    job_id     TEXT NOT NULL REFERENCES fine_tuning_jobs (id) ON DELETE CASCADE,
+    level      TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    message    TEXT NOT NULL,
+    data       TEXT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX fine_tuning_events_by_job ON fine_tuning_events (job_id, id);
+CREATE TABLE fine_tuning_checkpoints (
+    id         TEXT PRIMARY KEY,
+    job_id     TEXT NOT NULL REFERENCES fine_tuning_jobs (id) ON DELETE CASCADE,
+    step       BIGINT NOT NULL,
+    best       BIGINT NOT NULL,
+    metrics    TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (job_id, step)
+);
+CREATE TABLE adapters (
+    name        TEXT PRIMARY KEY,
+    last_number BIGINT NOT NULL,
+    promoted    BIGINT,
+    created_at  BIGINT NOT NULL
+);
+CREATE TABLE adapter_versions (
+    adapter    TEXT NOT NULL REFERENCES adapters (name),
+    number     BIGINT NOT NULL,
+    job_id     TEXT UNIQUE,
+    body       TEXT NOT NULL,
+    parity     TEXT,
+    stale      BIGINT NOT NULL DEFAULT 0,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (adapter, number)
+);
+CREATE TABLE promotions (
+    id       TEXT PRIMARY KEY,
+    adapter  TEXT NOT NULL REFERENCES adapters (name),
+    version  BIGINT,
+    replaced BIGINT,
+    rollback BIGINT NOT NULL,
+    at       BIGINT NOT NULL
+);
+CREATE INDEX promotions_by_adapter ON promotions (adapter, id);
 ";
 
 /// Brings the database to the newest schema. Processes that start together take turns.

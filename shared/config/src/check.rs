@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::config::{
     Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
-    Services, Storage, Telemetry,
+    Services, Storage, Telemetry, Trainer,
 };
 use crate::layers::Layers;
 use crate::reader::Reader;
@@ -23,8 +23,10 @@ pub(crate) fn check(
     let mut reader = Reader::new(layers, env);
     let server = server(&mut reader);
     let storage = storage(&mut reader);
+    let models = models(&mut reader);
     let mut config = Config {
-        models: models(&mut reader),
+        trainer: trainer(&mut reader, models.threads),
+        models,
         dense: dense(&mut reader, &storage.data_dir),
         ingest: ingest(&mut reader, &server),
         retrieval: retrieval(&mut reader),
@@ -307,6 +309,15 @@ fn generator(reader: &mut Reader<'_>) -> Generator {
     Generator {
         backend,
         max_queue: reader.count("generator.max_queue", 1..=MANY),
+    }
+}
+
+fn trainer(reader: &mut Reader<'_>, threads: NonZeroUsize) -> Trainer {
+    let memory = reader.size("trainer.max_memory");
+    Trainer {
+        threads: NonZeroUsize::new(reader.count("trainer.threads", 0..=1024)).unwrap_or(threads),
+        max_memory: (memory.bytes() > 0).then_some(memory),
+        max_queue: reader.count("trainer.max_queue", 1..=MANY),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Config {
     pub answer: Answer,
     /// Who generates the text.
     pub generator: Generator,
+    /// Fine-tuning.
+    pub trainer: Trainer,
     /// The other services, where they run as processes of their own.
     pub services: Services,
     /// Logs.
@@ -179,6 +181,17 @@ pub enum Backend {
         /// Its key, where it wants one.
         api_key: Option<Secret>,
     },
+}
+
+/// `[trainer]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trainer {
+    /// Threads that compute. The key's 0 has become `models.threads`.
+    pub threads: NonZeroUsize,
+    /// Most memory that the process may hold while it trains; none: what the machine has.
+    pub max_memory: Option<ByteSize>,
+    /// Most jobs waiting; past it requests get 429.
+    pub max_queue: usize,
 }
 
 /// `[services]`

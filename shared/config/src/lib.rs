@@ -22,7 +22,7 @@ mod size;
 
 pub use config::{
     Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
-    Services, Storage, Telemetry,
+    Services, Storage, Telemetry, Trainer,
 };
 pub use key::{DefaultValue, KEYS, Key};
 pub use layers::{Origin, Setting};

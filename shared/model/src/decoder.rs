@@ -142,6 +142,11 @@ impl Decoder {
         Arc::clone(&self.threads)
     }
 
+    /// Does some work on the threads that compute this model.
+    pub fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.threads.install(work)
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         &self.device

@@ -101,6 +101,14 @@ pub enum ModelError {
     /// A request that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A loss or a norm of gradients is no number, so nothing sensible can follow.
+    #[error("the {what} is {value}; a lower learning rate may help")]
+    NotFinite {
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// What it is.
+        value: f64,
+    },
     /// Training cannot go on.
     #[error("training stopped: {0}")]
     Training(String),

@@ -14,6 +14,7 @@ mod tokenizer;
 pub mod train;
 mod weights;
 
+pub use candle_core::{Device, Tensor};
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};
 pub use error::{ModelError, Result};
 pub use generate::{LocalGenerator, LocalSettings, Sampler};
@@ -24,7 +25,7 @@ pub use inspect::{Inspection, TokenizerInspection, inspect};
 pub use lora::{Adapter, LoraConfig, LoraPair, TargetModules};
 pub use random::Random;
 pub use settings::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};
-pub use tokenizer::{ChatTemplate, Prompt, Tokenizer};
+pub use tokenizer::{ChatTemplate, Prompt, Tokenizer, Training};
 pub use weights::{
     FrozenLinear, GgufFile, Matrix, Packed, SafetensorsFolder, Source, read_safetensors,
     write_safetensors,

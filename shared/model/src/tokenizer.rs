@@ -5,8 +5,10 @@ mod gguf;
 mod markers;
 mod pieces;
 mod template;
+mod training;
 
 pub use template::ChatTemplate;
+pub use training::Training;
 
 pub(crate) use files::describe as describe_folder;
 pub(crate) use gguf::{describe as describe_gguf, pre_tokenizer_name};
@@ -15,7 +17,7 @@ pub(crate) use pieces::Utf8Stream;
 use crate::error::{ModelError, Result};
 use crate::weights::Source;
 use lore_types::{Message, Role};
-use markers::Markers;
+use markers::{Markers, Part, Shield};
 use pieces::Pieces;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,6 +38,9 @@ struct Inner {
     template: Option<ChatTemplate>,
     stops: Vec<u32>,
     bos: Option<u32>,
+    eos: Option<u32>,
+    /// Whether the model's own tokenizer puts `bos` before a plain text.
+    starts_texts: bool,
 }
 
 /// What a model's files say about its tokenizer, in the terms of `tokenizer.json`.
@@ -50,6 +55,8 @@ pub(crate) struct Description {
     pub(crate) bos: Option<String>,
     /// The text of the token that ends one.
     pub(crate) eos: Option<String>,
+    /// Whether the model's own tokenizer puts `bos` before a plain text.
+    pub(crate) starts_texts: bool,
 }
 
 /// A conversation as the model sees it, token by token.
@@ -100,6 +107,7 @@ impl Tokenizer {
         stops.sort_unstable();
         stops.dedup();
         let bos = description.bos.as_ref().and_then(id);
+        let eos = description.eos.as_ref().and_then(id);
         let template = description
             .template
             .map(|template| {
@@ -119,6 +127,8 @@ impl Tokenizer {
                 template,
                 stops,
                 bos,
+                eos,
+                starts_texts: description.starts_texts,
             }),
         })
     }
@@ -132,31 +142,31 @@ impl Tokenizer {
     /// # Errors
     /// [`ModelError::NoTemplate`], and what the template itself refuses.
     pub fn prompt(&self, messages: &[Message], answer: bool) -> Result<Prompt> {
-        let template = self.inner.template.as_ref().ok_or(ModelError::NoTemplate)?;
         let shield = self.inner.markers.shield(messages);
-        let shielded: Vec<Message> = messages
-            .iter()
-            .map(|message| {
-                Message::new(
-                    message.role,
-                    shield.cover(&message.content, message.role == Role::Assistant),
-                )
-            })
-            .collect();
-        let text = template.render(&shielded, answer)?;
+        let text = self.render_covered(&cover(messages, &shield), answer)?;
         let mut tokens = Vec::with_capacity(text.len() / 3);
-        for part in self.inner.markers.split(&text) {
-            match part {
-                markers::Part::Marker(id) => tokens.push(id),
-                markers::Part::Text(text) => {
-                    self.encode_into(&shield.uncover(text), &mut tokens)?
-                }
-            }
-        }
+        self.cut(&text, &shield, &mut tokens)?;
         Ok(Prompt {
             text: shield.uncover(&text),
             tokens,
         })
+    }
+
+    /// The template's text for messages whose markers are covered.
+    fn render_covered(&self, messages: &[Message], answer: bool) -> Result<String> {
+        let template = self.inner.template.as_ref().ok_or(ModelError::NoTemplate)?;
+        template.render(messages, answer)
+    }
+
+    /// Cuts a rendered text whose messages are covered into tokens.
+    fn cut(&self, text: &str, shield: &Shield, tokens: &mut Vec<u32>) -> Result<()> {
+        for part in self.inner.markers.split(text) {
+            match part {
+                Part::Marker(id) => tokens.push(id),
+                Part::Text(text) => self.encode_into(&shield.uncover(text), tokens)?,
+            }
+        }
+        Ok(())
     }
 
     /// The tokens of plain text: no special token is added, none is read from it.
@@ -229,6 +239,14 @@ impl Tokenizer {
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.inner.template.as_ref()
     }
+}
+
+fn cover(messages: &[Message], shield: &Shield) -> Vec<Message> {
+    let cover = |message: &Message| {
+        let own = message.role == Role::Assistant;
+        Message::new(message.role, shield.cover(&message.content, own))
+    };
+    messages.iter().map(cover).collect()
 }
 
 fn build_plain(json: Value) -> Result<tokenizers::Tokenizer> {

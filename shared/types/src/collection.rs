@@ -20,6 +20,9 @@ pub struct Collection {
     /// Chunks that can be found.
     #[serde(default)]
     pub chunks: u64,
+    /// The adapter that answers its questions where a request names none; the base model where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_adapter: Option<String>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,

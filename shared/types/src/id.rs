@@ -47,6 +47,75 @@ uuid_id! {
     JobId
 }
 
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new id, ordered by the time of its making.
+            #[expect(clippy::new_without_default, reason = "no two are alike, so none is the default")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let digits = text.strip_prefix($prefix).unwrap_or_default();
+                Uuid::parse_str(digits).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = uuid::Error;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                <String as utoipa::PartialSchema>::schema()
+            }
+        }
+
+        impl ToSchema for $name {}
+    };
+}
+
+prefixed_id! {
+    /// Names one uploaded file, `file-…`; ids made later sort later.
+    FileId, "file-"
+}
+prefixed_id! {
+    /// Names one fine-tuning job, `ftjob-…`; ids made later sort later.
+    FineTuningId, "ftjob-"
+}
+prefixed_id! {
+    /// Names one event of a fine-tuning job, `ftevent-…`; ids made later sort later.
+    FineTuningEventId, "ftevent-"
+}
+prefixed_id! {
+    /// Names one checkpoint of a fine-tuning job, `ftckpt-…`; ids made later sort later.
+    FineTuningCheckpointId, "ftckpt-"
+}
+
 impl DocumentId {
     /// The id of the document called `name` in `collection`.
     pub fn derive(collection: &str, name: &str) -> Self {

@@ -1,4 +1,5 @@
 use super::lore::{Lore, part, read, refused, settings};
+use lore_catalog::NewAdapterVersion;
 use lore_ingest::IngestSettings;
 use lore_types::{Accepted, Collection, Document, List};
 use reqwest::StatusCode;
@@ -190,6 +191,46 @@ async fn collections_are_made_listed_and_refused() {
     )
     .await;
     assert_eq!((rest.data[0].name.as_str(), rest.has_more), ("b", false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_has_a_default_adapter_or_none() {
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    lore.post("/v1/collections", &json!({"name": "docs"})).await;
+    let one = "/v1/collections/docs";
+    let wrong = lore.patch(one, &json!({"default_adapter": "absent"})).await;
+    let error = refused(wrong, StatusCode::NOT_FOUND).await;
+    assert_eq!(error.param.as_deref(), Some("default_adapter"), "{error:?}");
+    let typo = lore.patch(one, &json!({"defaultadapter": "x"})).await;
+    refused(typo, StatusCode::BAD_REQUEST).await;
+    let nowhere = lore.patch("/v1/collections/none", &json!({})).await;
+    refused(nowhere, StatusCode::NOT_FOUND).await;
+
+    lore.catalog
+        .register_adapter(&adapter("tuned"))
+        .await
+        .expect("registered");
+    for (body, expected) in [
+        (json!({"default_adapter": "tuned"}), Some("tuned")),
+        (json!({}), Some("tuned")),
+        (json!({"default_adapter": null}), None),
+    ] {
+        let changed: Collection = read(lore.patch(one, &body).await, StatusCode::OK).await;
+        assert_eq!(changed.default_adapter.as_deref(), expected, "{body}");
+    }
+}
+
+/// A version whose files nobody looks at here.
+fn adapter(name: &str) -> NewAdapterVersion {
+    let version = json!({
+        "adapter": name, "version": 1, "kind": "lora", "base": "base", "base_fingerprint": "", "path": "x", "sha256": "", "bytes": 0,
+        "stale": false, "metrics": {}, "provenance": {}, "created_at": "2026-01-01T00:00:00Z",
+    });
+    NewAdapterVersion {
+        version: serde_json::from_value(version).expect("a version"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

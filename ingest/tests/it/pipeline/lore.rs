@@ -197,6 +197,15 @@ impl Lore {
             .expect("an answer")
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Response {
+        self.http
+            .patch(format!("{}{path}", self.url))
+            .json(body)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
     pub async fn delete(&self, path: &str) -> Response {
         self.http
             .delete(format!("{}{path}", self.url))

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// OpenAI's clients send more than anybody implements.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ChatRequest {
-    /// The language model, or a collection: then the answer comes from its documents.
+    /// The language model, an adapter of it (`name` or `name@version`), or a collection: then the answer comes from its documents.
     pub model: String,
     /// The conversation; the last message is the user's.
     pub messages: Vec<ChatMessage>,

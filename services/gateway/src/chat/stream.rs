@@ -18,7 +18,7 @@ use std::convert::Infallible;
 pub(super) fn respond(state: GatewayState, heading: Heading, begun: Begun) -> Response {
     let keep_alive = KeepAlive::default();
     match begun {
-        Begun::Plain(generation) => Sse::new(plain(heading, generation))
+        Begun::Plain(generation, _) => Sse::new(plain(heading, generation))
             .keep_alive(keep_alive)
             .into_response(),
         Begun::Grounded(prepared, generation) => {

@@ -71,6 +71,12 @@ impl Client {
         .await
     }
 
+    /// Posts and gives the answer as it comes.
+    pub async fn open(&self, path: &str, body: Value) -> reqwest::Response {
+        let sent = self.request(Method::POST, path).json(&body).send().await;
+        sent.expect("an answer")
+    }
+
     /// Posts and reads server-sent events to their end.
     pub async fn stream(&self, path: &str, body: Value) -> Vec<Event> {
         let response = self

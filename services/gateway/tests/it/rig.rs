@@ -5,7 +5,9 @@ use lore_catalog::{
     Activation, Catalog, Lease, NewCollection, NewVersion, Originals, ParsedVersion,
 };
 use lore_embed::{EmbedError, EmbedFiles, EmbedSettings, EmbedderRegistry};
-use lore_gateway::{GatewayParts, GatewaySettings, GatewayState, NoGenerator, router};
+use lore_gateway::{
+    AdapterParts, Adapters, GatewayParts, GatewaySettings, GatewayState, NoGenerator, router,
+};
 use lore_index::{
     DenseIndex, EdgeDense, IndexedChunk, LexicalWriter, TantivyReader, TantivyWriter,
 };
@@ -86,14 +88,17 @@ static EMBEDDERS: LazyLock<Option<EmbedderRegistry>> = LazyLock::new(|| {
     Some(EmbedderRegistry::new(move |name| settings(&dir, name)))
 });
 
-static GENERATOR: LazyLock<Option<Arc<dyn Generator>>> = LazyLock::new(|| {
+static LOCAL: LazyLock<Option<LocalGenerator>> = LazyLock::new(|| {
     let settings = LocalSettings {
         name: MODEL.to_owned(),
         ..LocalSettings::default()
     };
     let generator = LocalGenerator::load(&models()?.join(MODEL).join("model.gguf"), settings);
-    Some(Arc::new(generator.expect("the test model loads")) as Arc<dyn Generator>)
+    Some(generator.expect("the test model loads"))
 });
+
+static GENERATOR: LazyLock<Option<Arc<dyn Generator>>> =
+    LazyLock::new(|| Some(Arc::new(local()?) as Arc<dyn Generator>));
 
 fn settings(dir: &std::path::Path, name: &str) -> Result<EmbedSettings, EmbedError> {
     let files = EmbedFiles::find(name, dir.join(name))?;
@@ -101,6 +106,11 @@ fn settings(dir: &std::path::Path, name: &str) -> Result<EmbedSettings, EmbedErr
         files,
         dir.join("onnxruntime/libonnxruntime.so"),
     ))
+}
+
+/// The tests' language model with its decoder.
+pub fn local() -> Option<LocalGenerator> {
+    LOCAL.clone()
 }
 
 /// The tests' language model; `None`, said aloud, where models are missing.
@@ -120,7 +130,7 @@ pub struct Rig {
     originals: Originals,
     lease: Lease,
     embedders: EmbedderRegistry,
-    _folder: TempDir,
+    folder: TempDir,
     _model: Option<OwnedMutexGuard<()>>,
 }
 
@@ -128,6 +138,38 @@ impl Rig {
     /// A gateway with the handbook in collection `handbook`, answering with `generator`.
     pub async fn with(generator: Option<Arc<dyn Generator>>) -> Option<Self> {
         Self::tuned(generator, |_| {}).await
+    }
+
+    /// A gateway that answers with the tests' model and follows its adapters in the catalog.
+    pub async fn with_adapters() -> Option<Self> {
+        let rig = Self::with(generator()).await?;
+        Some(rig.restarted().await)
+    }
+
+    /// The same collections behind a gateway that starts now and follows adapters.
+    pub async fn restarted(mut self) -> Self {
+        let parts = AdapterParts {
+            catalog: self.catalog.clone(),
+            base: local().expect("the model"),
+            settings: LocalSettings::default(),
+            data_dir: self.folder.path().to_owned(),
+        };
+        let state = GatewayState::new(GatewayParts {
+            catalog: self.catalog.clone(),
+            dense: Arc::clone(&self.dense) as Arc<dyn DenseIndex>,
+            lexical: Arc::new(TantivyReader::open(self.folder.path().join("lexical"))),
+            embedders: self.embedders.clone(),
+            generator: Ok(generator().expect("the model")),
+            adapters: Adapters::follow(parts).await,
+            settings: settings_of_tests(),
+        });
+        self.client = Client::serving(lore_http::sealed(router(state).split_for_parts().0)).await;
+        self
+    }
+
+    /// Where everything lies.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// As [`Rig::with`], with other settings.
@@ -164,6 +206,7 @@ impl Rig {
             lexical: Arc::new(TantivyReader::open(at.join("lexical"))),
             embedders: embedders.clone(),
             generator: generator.ok_or(missing),
+            adapters: Adapters::none(),
             settings,
         });
         let rig = Self {
@@ -179,7 +222,7 @@ impl Rig {
                 length: Duration::from_secs(600),
             },
             embedders,
-            _folder: folder,
+            folder,
             _model: model,
         };
         rig.fill().await;

@@ -4,8 +4,16 @@ use lore_gateway::{NoGenerator, OpenAiGenerator, OpenAiSettings};
 use lore_model::{Generator, LocalGenerator, LocalSettings};
 use std::sync::Arc;
 
+/// A language model that is loaded.
+pub struct Loaded {
+    /// What answers.
+    pub generator: Arc<dyn Generator>,
+    /// The same, where it is Lore's own decoder and so takes adapters, and how it is served.
+    pub local: Option<(LocalGenerator, LocalSettings)>,
+}
+
 /// Loads the language model, or says why there is none.
-pub async fn load(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+pub async fn load(config: &Config, models: &ModelStore) -> Result<Loaded, NoGenerator> {
     let max_queue = config.generator.max_queue;
     match &config.generator.backend {
         Backend::Local => local(config, models).await,
@@ -18,14 +26,17 @@ pub async fn load(config: &Config, models: &ModelStore) -> Result<Arc<dyn Genera
             settings.api_key = api_key.as_ref().map(|key| key.expose().to_owned());
             settings.max_queue = max_queue;
             match OpenAiGenerator::new(settings) {
-                Ok(generator) => Ok(Arc::new(generator)),
+                Ok(generator) => Ok(Loaded {
+                    generator: Arc::new(generator),
+                    local: None,
+                }),
                 Err(error) => Err(none(model, &error.to_string())),
             }
         }
     }
 }
 
-async fn local(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+async fn local(config: &Config, models: &ModelStore) -> Result<Loaded, NoGenerator> {
     let name = &config.models.generator;
     let path = models
         .generator()
@@ -36,9 +47,13 @@ async fn local(config: &Config, models: &ModelStore) -> Result<Arc<dyn Generator
         threads: config.models.threads.get(),
         ..LocalSettings::default()
     };
+    let served = settings.clone();
     let loaded = tokio::task::spawn_blocking(move || LocalGenerator::load(&path, settings)).await;
     match loaded {
-        Ok(Ok(generator)) => Ok(Arc::new(generator)),
+        Ok(Ok(generator)) => Ok(Loaded {
+            generator: Arc::new(generator.clone()),
+            local: Some((generator, served)),
+        }),
         Ok(Err(error)) => Err(none(name, &crate::exit::chain(&error))),
         Err(error) => Err(none(name, &error.to_string())),
     }

@@ -9,8 +9,9 @@ use super::{Role, Show, generator};
 use crate::exit::{Exit, Failure};
 use crate::terminal::Fetching;
 use axum::Router;
+use lore_catalog::Catalog;
 use lore_config::Config;
-use lore_gateway::{GatewayState, NoGenerator};
+use lore_gateway::{Adapters, GatewayState, NoGenerator};
 use lore_model::Generator;
 use lore_models::PullEvent;
 use std::sync::Arc;
@@ -33,10 +34,13 @@ pub struct Loading {
 
 /// Loads everything that the role needs, and puts each service into the switch as soon as it can work.
 pub async fn load(loading: Loading) -> Result<(), Failure> {
-    if loading.role == Role::Trainer {
-        return loading.serve(lore_trainer_routes());
-    }
     let models = ModelStore::open(&loading.config.models)?;
+    if loading.role == Role::Trainer {
+        let catalog = parts::open_catalog(&loading.config).await?;
+        let trainer = loading.trainer(catalog, &models).await?;
+        loading.readiness().done(readiness::STORAGE);
+        return loading.serve(trainer);
+    }
     loading
         .fetch(&models, &loading.helpers(), readiness::EMBEDDER)
         .await?;
@@ -47,16 +51,16 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     if !loading.role.answers() {
         return loading.serve(others);
     }
-    let searching = loading.gateway(&parts, Err(generator::coming(&loading.config)));
+    let coming = Err(generator::coming(&loading.config));
+    let searching = loading.gateway(&parts, coming, Adapters::none());
     loading.serve(others.clone().merge(searching))?;
-    let generator = loading.generator(&models).await;
+    let (generator, local) = match loading.generator(&models).await {
+        Ok(loaded) => (Ok(loaded.generator), loaded.local),
+        Err(none) => (Err(none), None),
+    };
     loading.tell_generator(&generator);
-    loading.serve(others.merge(loading.gateway(&parts, generator)))
-}
-
-/// The trainer has no routes yet; its process answers probes.
-fn lore_trainer_routes() -> Router {
-    Router::new()
+    let adapters = parts.adapters(&loading.config, local).await;
+    loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))
 }
 
 impl Loading {
@@ -155,7 +159,11 @@ impl Loading {
             let service = parts::start_ingest(&self.config, parts, models).await?;
             let router = Router::from(service.router());
             self.running.ingests(service).await;
-            return Ok(router);
+            if !self.role.trains() {
+                return Ok(router);
+            }
+            let trainer = self.trainer(parts.catalog.clone(), models).await?;
+            return Ok(router.merge(trainer));
         }
         let services = &self.config.services;
         if services.ingest_url.is_none() {
@@ -170,12 +178,25 @@ impl Loading {
         proxy.map_err(|error| Failure::of(&error))
     }
 
-    fn gateway(&self, parts: &Parts, generator: Result<Arc<dyn Generator>, NoGenerator>) -> Router {
-        let state: GatewayState = parts.gateway(&self.config, generator);
+    /// Starts training; its routes.
+    async fn trainer(&self, catalog: Catalog, models: &ModelStore) -> Result<Router, Failure> {
+        let service = parts::start_trainer(&self.config, catalog, models).await?;
+        let router = Router::from(service.router());
+        self.running.trains(service).await;
+        Ok(router)
+    }
+
+    fn gateway(
+        &self,
+        parts: &Parts,
+        generator: Result<Arc<dyn Generator>, NoGenerator>,
+        adapters: Adapters,
+    ) -> Router {
+        let state: GatewayState = parts.gateway(&self.config, generator, adapters);
         Router::from(lore_gateway::router(state))
     }
 
-    async fn generator(&self, models: &ModelStore) -> Result<Arc<dyn Generator>, NoGenerator> {
+    async fn generator(&self, models: &ModelStore) -> Result<generator::Loaded, NoGenerator> {
         let name = &self.config.models.generator;
         if self.config.generator.backend == lore_config::Backend::Local {
             let fetched = self

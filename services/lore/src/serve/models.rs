@@ -2,7 +2,8 @@ use crate::exit::{Exit, Failure};
 use lore_config::{Backend, Config, Models};
 use lore_embed::{EmbedError, EmbedFiles, EmbedProfile, EmbedSettings, EmbedderRegistry};
 use lore_models::{
-    Catalogue, EmbedTraits, ModelEntry, ModelError, ModelFiles, Pooling, Role, Store, StoreSettings,
+    Catalogue, EmbedTraits, ModelEntry, ModelError, ModelFiles, Pooling, Role, Store,
+    StoreSettings, Task,
 };
 use std::path::PathBuf;
 
@@ -80,6 +81,26 @@ impl ModelStore {
     /// What the generator is loaded from: a GGUF file, or a folder of safetensors.
     pub fn generator(&self) -> Result<PathBuf, ModelError> {
         let files = self.store.path(&self.settings.generator)?;
+        Ok(files
+            .file(Role::Gguf)
+            .map_or_else(|| files.dir.clone(), PathBuf::from))
+    }
+
+    /// What a language model is trained from, as [`ModelStore::generator`]; why it cannot be, for a person.
+    pub fn base(&self, name: &str) -> Result<PathBuf, String> {
+        let files = self.store.path(name).map_err(|error| {
+            let hint = match error {
+                ModelError::NotPulled { .. } => format!("; run `lore models pull {name}`"),
+                _ => String::new(),
+            };
+            format!("{}{hint}", crate::exit::chain(&error))
+        })?;
+        let task = files.entry.as_ref().map(|entry| entry.task);
+        if task.is_some_and(|task| task != Task::Generator) {
+            return Err(format!(
+                "`{name}` is no language model, so it cannot be trained"
+            ));
+        }
         Ok(files
             .file(Role::Gguf)
             .map_or_else(|| files.dir.clone(), PathBuf::from))

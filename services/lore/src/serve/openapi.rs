@@ -28,6 +28,7 @@ pub fn document() -> OpenApi {
         )]))
         .build();
     document.merge(lore_ingest::openapi());
+    document.merge(lore_trainer::openapi());
     document.merge(lore_gateway::openapi());
     document.merge(health::description());
     document

@@ -5,14 +5,17 @@ use crate::exit::{Exit, Failure};
 use lore_catalog::Catalog;
 use lore_config::{Config, Dense};
 use lore_embed::EmbedderRegistry;
-use lore_gateway::{GatewayParts, GatewaySettings, GatewayState, NoGenerator};
+use lore_gateway::{
+    AdapterParts, Adapters, GatewayParts, GatewaySettings, GatewayState, NoGenerator,
+};
 use lore_index::{
     DenseIndex, EdgeDense, IndexError, LexicalReader, ServerDense, ServerSettings, TantivyReader,
     TantivyWriter,
 };
 use lore_ingest::parse::{ParseSettings, ParserPool, PoolSettings, WorkerCommand};
 use lore_ingest::{IngestParts, IngestService, IngestSettings};
-use lore_model::Generator;
+use lore_model::{Generator, LocalGenerator, LocalSettings};
+use lore_trainer::{TrainerParts, TrainerService, TrainerSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -24,6 +27,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub struct Running {
     ingest: Arc<Mutex<Option<IngestService>>>,
+    trainer: Arc<Mutex<Option<TrainerService>>>,
 }
 
 impl Running {
@@ -32,12 +36,25 @@ impl Running {
         *self.ingest.lock().await = Some(service);
     }
 
+    /// Adapters are trained from now on.
+    pub async fn trains(&self, service: TrainerService) {
+        *self.trainer.lock().await = Some(service);
+    }
+
     /// Finishes what runs within `grace`, and hands the rest back.
     pub async fn stop(&self, grace: Duration) {
-        if let Some(service) = self.ingest.lock().await.take() {
-            service.stop();
-            service.shutdown(grace).await;
-        }
+        let ingest = async {
+            if let Some(service) = self.ingest.lock().await.take() {
+                service.stop();
+                service.shutdown(grace).await;
+            }
+        };
+        let trainer = async {
+            if let Some(service) = self.trainer.lock().await.take() {
+                service.shutdown(grace).await;
+            }
+        };
+        tokio::join!(ingest, trainer);
     }
 }
 
@@ -62,9 +79,7 @@ impl Parts {
         models: &ModelStore,
         readiness: &Readiness,
     ) -> Result<Self, Failure> {
-        let catalog = Catalog::open(&config.storage.catalog)
-            .await
-            .map_err(|error| Failure::of(&error))?;
+        let catalog = open_catalog(config).await?;
         Ok(Self {
             catalog,
             dense: open_dense(config, role, readiness).await?,
@@ -78,6 +93,7 @@ impl Parts {
         &self,
         config: &Config,
         generator: Result<Arc<dyn Generator>, NoGenerator>,
+        adapters: Adapters,
     ) -> GatewayState {
         GatewayState::new(GatewayParts {
             catalog: self.catalog.clone(),
@@ -85,8 +101,27 @@ impl Parts {
             lexical: self.lexical.clone(),
             embedders: self.embedders.clone(),
             generator,
+            adapters,
             settings: GatewaySettings::from(config),
         })
+    }
+
+    /// The adapters of a language model, as the catalog promotes them.
+    pub async fn adapters(
+        &self,
+        config: &Config,
+        local: Option<(LocalGenerator, LocalSettings)>,
+    ) -> Adapters {
+        let Some((base, settings)) = local else {
+            return Adapters::none();
+        };
+        Adapters::follow(AdapterParts {
+            catalog: self.catalog.clone(),
+            base,
+            settings,
+            data_dir: config.storage.data_dir.clone(),
+        })
+        .await
     }
 }
 
@@ -111,6 +146,31 @@ pub async fn start_ingest(
         settings: settings(config),
     };
     IngestService::start(parts)
+        .await
+        .map_err(|error| Failure::of(&error))
+}
+
+/// Opens the catalog.
+pub async fn open_catalog(config: &Config) -> Result<Catalog, Failure> {
+    Catalog::open(&config.storage.catalog)
+        .await
+        .map_err(|error| Failure::of(&error))
+}
+
+/// Starts training.
+pub async fn start_trainer(
+    config: &Config,
+    catalog: Catalog,
+    models: &ModelStore,
+) -> Result<TrainerService, Failure> {
+    let models = models.clone();
+    let parts = TrainerParts {
+        catalog,
+        data_dir: config.storage.data_dir.clone(),
+        find_model: Arc::new(move |name| models.base(name)),
+        settings: TrainerSettings::from(config),
+    };
+    TrainerService::start(parts)
         .await
         .map_err(|error| Failure::of(&error))
 }

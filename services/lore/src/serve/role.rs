@@ -34,13 +34,18 @@ impl Role {
                 readiness::GENERATOR,
             ],
             Self::Ingest => &[readiness::STORAGE, readiness::EMBEDDER],
-            Self::Trainer => &[],
+            Self::Trainer => &[readiness::STORAGE],
         }
     }
 
     /// Whether documents are ingested here.
     pub fn ingests(self) -> bool {
         matches!(self, Self::All | Self::Ingest)
+    }
+
+    /// Whether adapters are trained here.
+    pub fn trains(self) -> bool {
+        matches!(self, Self::All | Self::Trainer)
     }
 
     /// Whether questions are answered here.

@@ -20,6 +20,7 @@ pub(crate) fn describe(folder: &Path) -> Result<Description> {
         stops,
         bos: token(&config["bos_token"]),
         eos: token(&config["eos_token"]),
+        starts_texts: starts_texts(&tokenizer["post_processor"]),
         tokenizer,
     })
 }
@@ -35,6 +36,12 @@ fn read_if_there(path: &Path) -> Result<Value> {
     } else {
         Ok(Value::Null)
     }
+}
+
+/// Whether a text gets a special token in front: Llama's and Gemma's post-processors do that, `GPT-2`'s does not.
+fn starts_texts(step: &Value) -> bool {
+    let parts = step["processors"].as_array().into_iter().flatten();
+    parts.into_iter().any(starts_texts) || !step["single"][0]["SpecialToken"].is_null()
 }
 
 /// A token is written as its text or as an object with `content`.

@@ -49,8 +49,17 @@ pub(crate) fn describe(content: &Content) -> Result<Description> {
             .collect(),
         bos: text("bos"),
         eos: text("eos"),
+        starts_texts: starts_texts(content),
         tokenizer,
     })
+}
+
+/// `add_bos_token`; where it is missing, llama.cpp's defaults by the kind of tokenizer.
+fn starts_texts(content: &Content) -> bool {
+    match content.metadata.get("tokenizer.ggml.add_bos_token") {
+        Some(Metadata::Bool(adds)) => *adds,
+        _ => gguf_text(content, "tokenizer.ggml.model") == Some("llama"),
+    }
 }
 
 fn texts<'a>(content: &'a Content, key: &str) -> Result<Vec<&'a str>> {

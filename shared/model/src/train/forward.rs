@@ -225,10 +225,10 @@ fn compute(
         Some((parameters, &mut gradients)),
     )?;
     if !loss.sum.is_finite() {
-        return Err(ModelError::Training(format!(
-            "the loss is {}; a lower learning rate may help",
-            loss.sum
-        )));
+        return Err(ModelError::NotFinite {
+            what: "loss",
+            value: loss.sum,
+        });
     }
     let (mut store, mut upstream) = backward(&normed, loss.gradient, &leaf)?;
     gradients.collect(parameters, &mut store)?;

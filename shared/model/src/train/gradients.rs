@@ -81,9 +81,10 @@ impl Gradients {
     pub fn clip(&mut self, parameters: &Parameters, limit: f64) -> Result<f64> {
         let norm = self.norm(parameters)?;
         if !norm.is_finite() {
-            return Err(ModelError::Training(format!(
-                "the gradient norm is {norm}; a lower learning rate may help"
-            )));
+            return Err(ModelError::NotFinite {
+                what: "gradient norm",
+                value: norm,
+            });
         }
         let factor = limit / (norm + 1e-6);
         if factor < 1.0 {

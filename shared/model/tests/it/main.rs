@@ -6,6 +6,7 @@ mod folders;
 mod formats;
 mod full;
 mod generation;
+mod learned;
 mod llama_cpp;
 mod parity;
 mod prompts;

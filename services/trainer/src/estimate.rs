@@ -1,0 +1,169 @@
+use crate::base::Base;
+use crate::memory;
+use crate::run::{Data, RunError, lora_config};
+use lore_model::train::Example;
+use lore_model::{Adapter, Device, ModelError, Settings, Tensor};
+use lore_types::{Estimate, TrainingMethod, TrainingSettings};
+use std::time::Instant;
+
+/// Memory of the process beside the run: code, tokenizer, buffers.
+const PROCESS: u64 = 160 << 20;
+/// What a run reaches of the speed of a plain matrix product: measured on SmolLM2-135M with 2 threads.
+const EFFICIENCY: f64 = 0.45;
+/// Logits that are alive at once, as lore-model bounds them, three times over: themselves, their softmax, their gradient.
+const LOGITS: u64 = 3 * (16 << 20) * 4;
+/// Floats kept a token and layer for the backward pass, in units of the hidden and of the MLP's width: measured, see
+/// `kept_a_token`.
+const KEPT_HIDDEN: f64 = 14.0;
+const KEPT_MLP: f64 = 5.0;
+const KEPT_SCORES: f64 = 3.0;
+
+/// What a run should take, from the sizes of model, adapter and examples, and from the speed of this machine's products.
+///
+/// # Errors
+/// `target_modules` that match nothing.
+pub(crate) fn estimate(
+    base: &Base,
+    settings: &TrainingSettings,
+    start: Option<&Adapter>,
+    data: &Data,
+) -> Result<Estimate, RunError> {
+    let trained = trained(base, settings, start)?;
+    let steps = data.steps(settings);
+    let checkpoint = trained * 4 * 3;
+    let kept = u64::from(settings.keep_checkpoints) + 2;
+    // Weights, gradients of the step and of the micro-batch, two moments, and what an update needs in passing.
+    let optimiser = trained * 4 * 7;
+    Ok(Estimate {
+        memory_bytes: base.decoder.size_in_bytes() as u64
+            + unpacked(base)
+            + optimiser
+            + activations(base.decoder.settings(), settings, data)
+            + PROCESS,
+        available_bytes: memory::available().unwrap_or(0) + memory::held(),
+        disk_bytes: checkpoint * kept + trained * 4 + (8 << 20),
+        seconds: seconds(base, settings, data, steps)?,
+        steps,
+        trained_parameters: trained,
+    })
+}
+
+/// Values that are trained.
+fn trained(
+    base: &Base,
+    settings: &TrainingSettings,
+    start: Option<&Adapter>,
+) -> Result<u64, RunError> {
+    if let Some(start) = start {
+        return Ok(start.parameters() as u64);
+    }
+    if settings.method == TrainingMethod::Full {
+        return weights(base);
+    }
+    let config = lora_config(settings, &base.name);
+    let targets = config.targets(&base.decoder)?;
+    let mut trained = 0;
+    for linear in base.decoder.linears() {
+        let rank = targets
+            .iter()
+            .find(|(slot, ..)| *slot == linear.slot)
+            .map(|(_, rank, _)| *rank);
+        let (outputs, inputs) = linear.weight.dims()?;
+        trained += rank.unwrap_or(0) as u64 * (outputs + inputs) as u64;
+    }
+    Ok(trained)
+}
+
+/// Weights of all linear layers.
+fn weights(base: &Base) -> Result<u64, RunError> {
+    let sizes = base.decoder.linears().map(|linear| {
+        let (outputs, inputs) = linear.weight.dims()?;
+        Ok((outputs * inputs) as u64)
+    });
+    Ok(sizes
+        .collect::<Result<Vec<u64>, ModelError>>()?
+        .iter()
+        .sum())
+}
+
+/// A quantised matrix is unpacked while it is multiplied, one at a time; the largest is the output projection.
+fn unpacked(base: &Base) -> u64 {
+    let shape = base.decoder.settings();
+    if base.is_quantised() {
+        (shape.vocab_size * shape.hidden_size * 4) as u64
+    } else {
+        0
+    }
+}
+
+/// What the backward pass needs of the largest micro-batch.
+fn activations(shape: &Settings, settings: &TrainingSettings, data: &Data) -> u64 {
+    let longest = data
+        .sets
+        .iter()
+        .flatten()
+        .map(|example| example.tokens.len())
+        .max();
+    let longest = longest.unwrap_or(1) as f64;
+    let tokens = f64::from(settings.micro_batch_tokens).max(longest);
+    let layers = shape.layers.len() as f64;
+    let kept = if settings.gradient_checkpointing {
+        layers * shape.hidden_size as f64 + kept_a_token(shape, longest)
+    } else {
+        layers * kept_a_token(shape, longest)
+    };
+    let head = LOGITS.min((tokens * shape.vocab_size as f64) as u64 * 12);
+    (tokens * kept * 4.0) as u64 + head
+}
+
+/// Floats of one layer and token that the backward pass needs.
+fn kept_a_token(shape: &Settings, longest: f64) -> f64 {
+    KEPT_HIDDEN * shape.hidden_size as f64
+        + KEPT_MLP * shape.intermediate_size as f64
+        + KEPT_SCORES * shape.num_attention_heads as f64 * longest
+}
+
+/// Wall time: forward and backward products of all tokens, and the evaluations.
+fn seconds(
+    base: &Base,
+    settings: &TrainingSettings,
+    data: &Data,
+    steps: u64,
+) -> Result<f64, RunError> {
+    let weights = weights(base)? as f64;
+    let mean = |examples: &[Example]| {
+        let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
+        tokens as f64
+    };
+    let count: usize = data.sets.iter().map(Vec::len).sum();
+    let tokens: f64 = data.sets.iter().map(|set| mean(set)).sum();
+    let a_step = tokens / count.max(1) as f64 * f64::from(settings.batch_size);
+    // Two operations a weight forward, two for the gradient of the inputs, two more for what is computed again.
+    let passes = match (settings.method, settings.gradient_checkpointing) {
+        (TrainingMethod::Full, false) | (_, true) => 6.0,
+        (_, false) => 4.0,
+    };
+    let training = a_step * steps as f64 * weights * passes;
+    let evaluations = 11.0 * mean(&data.held_out) * weights * 2.0;
+    Ok((training + evaluations) / (speed(base)? * EFFICIENCY))
+}
+
+/// Operations a second of a float32 product on the trainer's threads; takes a few hundredths of a second.
+fn speed(base: &Base) -> Result<f64, RunError> {
+    let (rows, size) = (256, 768);
+    let ones = |rows: usize| {
+        let values = vec![1f32; rows * size];
+        Tensor::from_vec(values, (rows, size), &Device::Cpu).map_err(ModelError::from)
+    };
+    let (x, w) = (ones(rows)?, ones(size)?);
+    let operations = 2.0 * (rows * size * size) as f64;
+    let mut best = 0f64;
+    for _ in 0..4 {
+        let started = Instant::now();
+        base.decoder
+            .on_threads(|| x.matmul(&w))
+            .map_err(ModelError::from)?;
+        best = best.max(operations / started.elapsed().as_secs_f64().max(1e-9));
+    }
+    Ok(best.max(1e6))
+}

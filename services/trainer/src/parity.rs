@@ -1,0 +1,171 @@
+//! The gate before promotion: what is served must be what was trained, to the digit.
+//!
+//! At the end of training the training path computes logits of fixed prompts with the trained values as they are in memory;
+//! they are kept beside the adapter. Before a promotion everything is loaded anew from disk, as a server does, and computed
+//! as a server computes it: through the KV cache, the last tokens one by one. An adapter that nobody trained here is
+//! computed by both paths.
+
+use crate::base::Base;
+use lore_model::train::{Example, IGNORED, train_logits};
+use lore_model::{
+    Adapter, Decoder, ModelError, Products, Segment, Tensor, Tokenizer, Wanted, read_safetensors,
+    write_safetensors,
+};
+use lore_types::{Message, ParityReport, Role};
+use std::collections::BTreeMap;
+use std::path::Path;
+use time::OffsetDateTime;
+
+/// The file of the trained logits, beside the adapter.
+const FILE: &str = "parity.safetensors";
+/// Largest difference that passes, for logits up to 1; larger logits have proportionally larger rounding.
+const TOLERANCE: f64 = 1e-4;
+/// Tokens at the end of a prompt that are fed one by one.
+const SINGLE: usize = 3;
+
+/// What is asked of every model, whatever it was trained for.
+const QUESTIONS: [&str; 4] = [
+    "What is the capital of France?",
+    "Write a Python function that returns the sum of a list of numbers.",
+    "请用一句话介绍你自己。",
+    "Reply with the single word OK: 3 < 5, {\"a\": [1, 2]}\n\n\ttabs and newlines",
+];
+
+/// The fixed prompts in tokens, as requests render them.
+fn prompts(tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, ModelError> {
+    let prompt = |question: &&str| match tokenizer.template() {
+        Some(_) => Ok(tokenizer
+            .prompt(&[Message::new(Role::User, *question)], true)?
+            .tokens),
+        None => tokenizer.encode(question),
+    };
+    QUESTIONS.iter().map(prompt).collect()
+}
+
+/// Logits behind each prompt by the training path: (prompts, vocabulary).
+fn trained_logits(
+    decoder: &Decoder,
+    adapter: &Adapter,
+    prompts: &[Vec<u32>],
+) -> Result<Tensor, ModelError> {
+    let mut rows = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        let example = Example::new(prompt.clone(), vec![IGNORED; prompt.len()])?;
+        let logits = train_logits(decoder, Some(adapter), &[example])?;
+        rows.push(logits.get(prompt.len() - 1)?);
+    }
+    Ok(Tensor::stack(&rows, 0)?)
+}
+
+/// Logits behind each prompt as a server computes them: (prompts, vocabulary).
+fn served_logits(
+    decoder: &Decoder,
+    adapter: &Adapter,
+    prompts: &[Vec<u32>],
+) -> Result<Tensor, ModelError> {
+    let mut rows = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        let (first, last) = prompt.split_at(prompt.len().saturating_sub(SINGLE));
+        let mut cache = decoder.new_cache()?;
+        let mut row = None;
+        let pieces = std::iter::once(first).chain(last.chunks(1));
+        for tokens in pieces.filter(|tokens| !tokens.is_empty()) {
+            let segment = Segment {
+                tokens,
+                cache: &mut cache,
+                adapter: Some(adapter),
+            };
+            // In float32: rounding to integers is the base's affair and the same for every adapter.
+            let logits = decoder.forward(&mut [segment], Wanted::All, Products::Float)?;
+            row = Some(logits.get(tokens.len() - 1)?);
+        }
+        rows.extend(row);
+    }
+    Ok(Tensor::stack(&rows, 0)?)
+}
+
+/// Keeps what the training path says of the adapter that was trained.
+///
+/// # Errors
+/// Names the file that cannot be written.
+pub(crate) fn keep(folder: &Path, base: &Base, trained: &Adapter) -> Result<(), ModelError> {
+    let prompts = prompts(&base.tokenizer)?;
+    let mut tensors = BTreeMap::new();
+    let logits = trained_logits(&base.decoder, trained, &prompts)?;
+    tensors.insert("logits".to_owned(), logits);
+    for (index, prompt) in prompts.iter().enumerate() {
+        let tokens = Tensor::new(prompt.as_slice(), base.decoder.device())?;
+        tensors.insert(format!("prompt.{index}"), tokens);
+    }
+    write_safetensors(&folder.join(FILE), &tensors)
+}
+
+/// Compares what was trained with what a server computes from the files in `folder`.
+///
+/// # Errors
+/// Files that are missing or damaged; an adapter of another base, with both names.
+pub(crate) fn check(folder: &Path, base: &Base, name: &str) -> Result<ParityReport, ModelError> {
+    let served = Adapter::load(folder, &base.decoder, name, &base.name)?;
+    let prompts = prompts(&base.tokenizer)?;
+    let kept = kept(folder, base, &prompts)?;
+    let reference = match kept {
+        Kept::Nothing => trained_logits(&base.decoder, &served, &prompts)?,
+        Kept::Logits(logits) => logits,
+        Kept::OtherPrompts => return Ok(report(prompts.len(), f64::INFINITY, TOLERANCE)),
+    };
+    let logits = served_logits(&base.decoder, &served, &prompts)?;
+    if logits.dims() != reference.dims() {
+        return Ok(report(prompts.len(), f64::INFINITY, TOLERANCE));
+    }
+    let largest = |tensor: &Tensor| -> Result<f64, ModelError> {
+        Ok(f64::from(tensor.abs()?.max_all()?.to_scalar::<f32>()?))
+    };
+    let difference = largest(&(&logits - &reference)?)?;
+    let tolerance = TOLERANCE * largest(&reference)?.max(1.0);
+    Ok(report(prompts.len(), difference, tolerance))
+}
+
+/// What lies beside an adapter from the end of its training.
+enum Kept {
+    Nothing,
+    Logits(Tensor),
+    /// The tokenizer or the template cuts the prompts otherwise than then.
+    OtherPrompts,
+}
+
+fn kept(folder: &Path, base: &Base, prompts: &[Vec<u32>]) -> Result<Kept, ModelError> {
+    let path = folder.join(FILE);
+    if !path.exists() {
+        return Ok(Kept::Nothing);
+    }
+    let mut tensors = read_safetensors(&path, base.decoder.device())?;
+    for (index, prompt) in prompts.iter().enumerate() {
+        let then = tensors
+            .get(&format!("prompt.{index}"))
+            .map(Tensor::to_vec1::<u32>)
+            .transpose()?;
+        if then.as_ref() != Some(prompt) {
+            return Ok(Kept::OtherPrompts);
+        }
+    }
+    let logits = tensors.remove("logits");
+    logits
+        .map(Kept::Logits)
+        .ok_or_else(|| ModelError::MissingTensor("logits".to_owned()))
+}
+
+fn report(prompts: usize, difference: f64, tolerance: f64) -> ParityReport {
+    ParityReport {
+        prompts: u32::try_from(prompts).unwrap_or(u32::MAX),
+        // JSON has no infinity.
+        max_difference: if difference.is_finite() {
+            difference
+        } else {
+            f64::MAX
+        },
+        tolerance,
+        // NaN does not pass.
+        passed: difference <= tolerance,
+        checked_at: OffsetDateTime::now_utc(),
+    }
+}

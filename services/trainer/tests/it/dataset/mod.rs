@@ -1,0 +1,5 @@
+mod order;
+mod prepared;
+mod published;
+mod reading;
+mod tokenizer;
