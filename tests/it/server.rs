@@ -177,6 +177,13 @@ impl Server {
         }
         Ok(())
     }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for Server {

@@ -101,11 +101,12 @@ impl GatewayState {
         let settings = self.settings();
         let limit = checked_limit(request.limit.unwrap_or(settings.passages), MAX_PASSAGES)?;
         let filter = parsed_filter(request.filter.as_ref())?;
+        let base = settings.sampling();
         let sampling = Sampling {
-            temperature: request.temperature.unwrap_or(settings.temperature),
-            max_new_tokens: request.max_new_tokens.unwrap_or(settings.max_new_tokens),
+            temperature: request.temperature.unwrap_or(base.temperature),
+            max_new_tokens: request.max_new_tokens.unwrap_or(base.max_new_tokens),
             seed: request.seed.unwrap_or_default(),
-            ..Sampling::default()
+            ..base
         };
         check_sampling(&sampling)?;
         let collection = self.collection(&request.collection).await?;
@@ -140,6 +141,14 @@ pub(crate) fn check_sampling(sampling: &Sampling) -> Result<(), GatewayError> {
             "temperature",
             format!("is {}, but has to be 0 to 2", sampling.temperature),
         );
+    }
+    for (field, value) in [
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+    ] {
+        if !(-2.0..=2.0).contains(&value) {
+            return wrong(field, format!("is {value}, but has to be -2 to 2"));
+        }
     }
     if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
         return wrong(

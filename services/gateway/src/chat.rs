@@ -110,10 +110,16 @@ pub(crate) async fn complete(
 impl GatewayState {
     async fn begin(&self, request: ChatRequest) -> Result<Begun, GatewayError> {
         let messages = request.conversation()?;
-        let sampling =
-            request.sampling(self.settings().temperature, self.settings().max_new_tokens)?;
+        let base = self.settings().sampling();
+        let sampling = request.sampling(&base)?;
         let ground = self.ground(&request).await?;
         let Some(collection) = ground.collection else {
+            // The model as it is: what was tuned is what is served.
+            let frequency_penalty = request.frequency_penalty.unwrap_or_default();
+            let sampling = Sampling {
+                frequency_penalty,
+                ..sampling
+            };
             return plain(messages, sampling, ground.chosen).await;
         };
         let mut asking = self.asking_of(request, messages, sampling, collection, ground.chosen)?;

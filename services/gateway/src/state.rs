@@ -5,7 +5,7 @@ use lore_embed::EmbedderRegistry;
 use lore_index::{DenseIndex, LexicalReader};
 use lore_model::Generator;
 use lore_retrieval::{CitationSettings, FusionSettings};
-use lore_types::Collection;
+use lore_types::{Collection, Sampling};
 use std::sync::Arc;
 
 /// Everything that answering takes.
@@ -56,10 +56,24 @@ pub struct GatewaySettings {
     pub max_new_tokens: usize,
     /// Temperature, where the request says nothing.
     pub temperature: f32,
+    /// Frequency penalty of an answer from passages, where the request says nothing.
+    pub frequency_penalty: f32,
     /// Whether an answer with an unsupported claim is withheld, where the request says nothing.
     pub strict: bool,
     /// The embedder of `POST /v1/embeddings`, where the request names none that is known.
     pub embedder: String,
+}
+
+impl GatewaySettings {
+    /// How tokens of an answer from passages are chosen, where the request says nothing.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            frequency_penalty: self.frequency_penalty,
+            max_new_tokens: self.max_new_tokens,
+            ..Sampling::default()
+        }
+    }
 }
 
 impl From<&lore_config::Config> for GatewaySettings {
@@ -81,6 +95,7 @@ impl From<&lore_config::Config> for GatewaySettings {
             },
             max_new_tokens: answer.max_new_tokens,
             temperature: answer.temperature as f32,
+            frequency_penalty: answer.frequency_penalty as f32,
             strict: answer.strict,
             embedder: config.models.embedder.clone(),
         }

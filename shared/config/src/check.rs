@@ -262,6 +262,7 @@ fn answer(reader: &mut Reader<'_>) -> Answer {
         support_threshold: reader.number("answer.support_threshold", 0.0..=1.0),
         max_new_tokens: reader.count("answer.max_new_tokens", 1..=MANY),
         temperature: reader.number("answer.temperature", 0.0..=2.0),
+        frequency_penalty: reader.number("answer.frequency_penalty", -2.0..=2.0),
         strict: reader.bool("answer.strict"),
     }
 }

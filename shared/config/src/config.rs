@@ -152,6 +152,8 @@ pub struct Answer {
     pub max_new_tokens: usize,
     /// 0 always takes the likeliest token.
     pub temperature: f64,
+    /// Taken from the score of a token as often as the answer has it already.
+    pub frequency_penalty: f64,
     /// Withhold an answer that holds an unsupported claim.
     pub strict: bool,
 }

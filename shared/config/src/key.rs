@@ -125,6 +125,7 @@ pub const KEYS: &[Key] = &[
     key("answer.support_threshold", Float(0.5)),
     key("answer.max_new_tokens", Integer(256)),
     key("answer.temperature", Float(0.0)),
+    key("answer.frequency_penalty", Float(0.2)),
     key("answer.strict", Bool(false)),
     key("generator.backend", Text("local")),
     key("generator.base_url", Text("")),

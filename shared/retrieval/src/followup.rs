@@ -1,4 +1,4 @@
-use crate::terms::{Term, terms};
+use crate::terms::terms;
 use lore_types::{Message, Role};
 
 /// Most characters taken of an earlier question.

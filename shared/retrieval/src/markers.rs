@@ -8,6 +8,13 @@ const LABELS: [&str; 14] = [
     "段落", "来源", "文档", "参考",
 ];
 
+/// Brackets that open a marker.
+pub(crate) const OPENING: [char; 4] = ['[', '【', '［', '〔'];
+/// Brackets that close one.
+pub(crate) const CLOSING: [char; 4] = [']', '】', '］', '〕'];
+/// Characters between them at most, the closing one included.
+pub(crate) const MARKER_CHARS: usize = 40;
+
 /// A text without its markers, and where they stood.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unmarked {
@@ -59,12 +66,12 @@ fn take(out: &mut Unmarked, numbers: &[usize], passages: usize) {
 
 /// The marker at the start of `rest`: its length in bytes and its numbers.
 fn marker(rest: &str) -> Option<(usize, Vec<usize>)> {
-    let open = rest.chars().next().filter(|c| "[【［〔".contains(*c))?;
+    let open = rest.chars().next().filter(|c| OPENING.contains(c))?;
     let inside = rest.get(open.len_utf8()..)?;
     let close = inside
         .char_indices()
-        .take(40)
-        .find(|(_, c)| "]】］〕".contains(*c))?;
+        .take(MARKER_CHARS)
+        .find(|(_, c)| CLOSING.contains(c))?;
     let numbers = numbers(inside.get(..close.0)?)?;
     Some((open.len_utf8() + close.0 + close.1.len_utf8(), numbers))
 }

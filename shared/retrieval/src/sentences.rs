@@ -25,6 +25,32 @@ pub fn sentences(text: &str) -> Vec<Span> {
     out
 }
 
+/// What can be quoted of a passage, in order: as [`sentences`], with each row of a table (cells with ` | ` between them, as
+/// the parsers write them) as one.
+pub(crate) fn quotable(text: &str) -> Vec<Span> {
+    let (mut out, mut prose, mut at) = (Vec::new(), 0, 0);
+    for line in text.split_inclusive('\n') {
+        let row = Span::new(at, at + line.len());
+        at = row.end;
+        if line.contains(" | ") {
+            push_sentences(text, Span::new(prose, row.start), &mut out);
+            push_trimmed(text, row, &mut out);
+            prose = at;
+        }
+    }
+    push_sentences(text, Span::new(prose, at), &mut out);
+    out
+}
+
+fn push_sentences(text: &str, part: Span, out: &mut Vec<Span>) {
+    let found = sentences(part.of(text).unwrap_or_default());
+    out.extend(
+        found
+            .into_iter()
+            .map(|span| Span::new(part.start + span.start, part.start + span.end)),
+    );
+}
+
 /// The parts of `text` that are code: fenced blocks and `inline code`.
 pub(crate) fn code_spans(text: &str) -> Vec<Span> {
     let mut out: Vec<Span> = blocks(text)
@@ -116,6 +142,15 @@ fn opening(line: &str) -> usize {
     } else {
         indent + bullet + self::indent(after)
     }
+}
+
+/// Whether the space and the bullet at the start of a line stay as they are, whatever is added to the line.
+pub(crate) fn opening_is_certain(line: &str) -> bool {
+    let now = opening(line);
+    let then = |more: &str| opening(&format!("{line}{more}"));
+    ["x", " x", "# x", ". x", ") x", "、x", "．x", "）x"]
+        .iter()
+        .all(|more| then(more) == now)
 }
 
 fn bullet(rest: &str) -> usize {
@@ -319,6 +354,22 @@ mod tests {
                 "two"
             ]
         );
+    }
+
+    #[test]
+    fn the_rows_of_a_table_stand_alone() {
+        let rows = "Code | Meaning | Remedy\nE-1042 | Pump does not turn | Check connector J7, then replace pump HP-31\nE-1043 | too warm | Wait";
+        let text = format!("Prose. More.\n{rows}\nEnd.");
+        let found: Vec<_> = quotable(&text)
+            .into_iter()
+            .filter_map(|span| span.of(&text))
+            .collect();
+        let expected: Vec<_> = ["Prose.", "More."]
+            .into_iter()
+            .chain(rows.lines())
+            .chain(["End."])
+            .collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! of the passage says counts half. It is then lowered where the claim has a number or a name that the quote has not, where
 //! one of the two negates what the other affirms, and where they use words that exclude each other.
 
-use crate::sentences::sentences;
+use crate::sentences::quotable;
 use crate::terms::{Kind, Term, terms};
 use crate::words;
 use lore_types::{Passage, Span};
@@ -200,7 +200,7 @@ impl Evidence {
 
 impl Indexed {
     fn new(passage: &Passage) -> Self {
-        let spans = sentences(&passage.text);
+        let spans = quotable(&passage.text);
         let sentences: Vec<(Span, Vec<Term>)> = spans
             .into_iter()
             .map(|span| (span, terms(span.of(&passage.text).unwrap_or_default())))
@@ -253,7 +253,7 @@ impl Shares {
         match kind {
             Kind::Number => self.numbers_missing += 1.0 - credit,
             Kind::Name => self.names_missing += 1.0 - credit,
-            Kind::Word | Kind::Han | Kind::Stop | Kind::Negation => {}
+            Kind::Word | Kind::Han | Kind::Stop | Kind::Negation | Kind::Border => {}
         }
     }
 
@@ -316,7 +316,9 @@ fn polarity(terms: &[Term]) -> Vec<(&str, bool)> {
     let mut left: i32 = 0;
     let mut out: Vec<(&str, bool)> = Vec::new();
     for term in terms {
-        if term.kind == Kind::Negation {
+        if term.kind == Kind::Border {
+            left = 0;
+        } else if term.kind == Kind::Negation {
             left = 4;
         } else if term.is_content() {
             out.push((&term.text, left > 0));

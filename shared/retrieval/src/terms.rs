@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Stop,
     /// A word that negates what follows.
     Negation,
+    /// The border between two cells of a table's row; what stands before it does not negate what stands after it.
+    Border,
 }
 
 /// One term of a text, at a byte offset.
@@ -47,6 +49,13 @@ pub(crate) fn terms(text: &str) -> Vec<Term> {
     let mut han: Vec<(usize, char)> = Vec::new();
     let mut previous_end = 0;
     for (start, word) in text.unicode_word_indices() {
+        if text
+            .get(previous_end..start)
+            .is_some_and(|between| between.contains('|'))
+        {
+            flush_han(&mut han, &mut out);
+            push_border(start, &mut out);
+        }
         let mut chars = word.chars();
         match (chars.next(), chars.next()) {
             (Some(c), None) if is_han(c) => {
@@ -99,6 +108,15 @@ fn multiply(factor: f64, out: &mut [Term]) {
     }
 }
 
+fn push_border(start: usize, out: &mut Vec<Term>) {
+    out.push(Term {
+        text: "|".to_owned(),
+        kind: Kind::Border,
+        start,
+        weight: 0.0,
+    });
+}
+
 fn push_number(start: usize, value: f64, out: &mut Vec<Term>) {
     out.push(Term {
         text: numbers::spelling(value),
@@ -139,7 +157,7 @@ fn is_name(text: &str, start: usize, word: &str) -> bool {
 fn opens_sentence(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     let last = before
-        .trim_end_matches(|c: char| c.is_whitespace() || "\"'“‘(（「《*#->".contains(c))
+        .trim_end_matches(|c: char| c.is_whitespace() || "\"'“‘(（「《*#->|".contains(c))
         .chars()
         .next_back();
     last.is_none_or(|c| ".!?。！？:：;；\n".contains(c))

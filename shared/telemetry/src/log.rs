@@ -9,8 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::TelemetryError;
 
-/// Libraries that log as errors what Lore handles and reports itself; `filter` can open them again.
-const QUIET: &str = "hf_hub=off";
+/// Libraries that log what Lore handles and reports itself, or, as the vector engine does, their own start at every
+/// collection; `filter` can open them again.
+const QUIET: &str = "hf_hub=off,qdrant_edge=error";
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

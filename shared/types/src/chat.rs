@@ -47,8 +47,12 @@ pub struct Sampling {
     pub top_p: f32,
     /// Only tokens at least this fraction as likely as the likeliest; 0 for all.
     pub min_p: f32,
-    /// Divides the score of tokens seen before; 1 for none.
+    /// Divides the score of tokens seen before, in the prompt too; 1 for none.
     pub repetition_penalty: f32,
+    /// Taken from the score of each token that the answer has already; 0 for none.
+    pub presence_penalty: f32,
+    /// Taken from the score of each token as often as the answer has it already; 0 for none.
+    pub frequency_penalty: f32,
     /// Makes sampling repeatable.
     pub seed: u64,
     /// Ends the answer before any of these texts.
@@ -67,6 +71,8 @@ impl Default for Sampling {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
             seed: 0,
             stop: Vec::new(),
             max_new_tokens: 512,

@@ -74,10 +74,10 @@ pub struct ChatRequest {
     /// With how many alternatives, 0 to 20.
     #[serde(default)]
     pub top_logprobs: Option<usize>,
-    /// Only 0 can be had.
+    /// Taken from the score of each token that the answer has already, -2 to 2.
     #[serde(default)]
     pub presence_penalty: Option<f32>,
-    /// Only 0 can be had.
+    /// Taken from the score of each token as often as the answer has it already, -2 to 2.
     #[serde(default)]
     pub frequency_penalty: Option<f32>,
     /// Only an empty one can be had.
@@ -174,16 +174,6 @@ impl ChatRequest {
             "leave it out; this model calls no functions",
         )?;
         refuse(some(&self.logit_bias), "logit_bias", "leave it out")?;
-        refuse(
-            self.presence_penalty.is_some_and(|value| value != 0.0),
-            "presence_penalty",
-            "leave it 0; `repetition_penalty` exists",
-        )?;
-        refuse(
-            self.frequency_penalty.is_some_and(|value| value != 0.0),
-            "frequency_penalty",
-            "leave it 0; `repetition_penalty` exists",
-        )?;
         let format = self
             .response_format
             .as_ref()
@@ -207,25 +197,22 @@ impl ChatRequest {
             .collect()
     }
 
-    /// How tokens are chosen: the request's words, else the configuration's.
-    pub(crate) fn sampling(
-        &self,
-        temperature: f32,
-        max_new_tokens: usize,
-    ) -> Result<Sampling, GatewayError> {
-        let base = Sampling::default();
+    /// How tokens are chosen: the request's words, else those of `base`.
+    pub(crate) fn sampling(&self, base: &Sampling) -> Result<Sampling, GatewayError> {
         let sampling = Sampling {
-            temperature: self.temperature.unwrap_or(temperature),
+            temperature: self.temperature.unwrap_or(base.temperature),
             top_k: self.top_k.unwrap_or(base.top_k),
             top_p: self.top_p.unwrap_or(base.top_p),
             min_p: self.min_p.unwrap_or(base.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(base.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(base.frequency_penalty),
             seed: self.seed.unwrap_or_default().cast_unsigned(),
             stop: self.stops()?,
             max_new_tokens: self
                 .max_completion_tokens
                 .or(self.max_tokens)
-                .unwrap_or(max_new_tokens),
+                .unwrap_or(base.max_new_tokens),
             logprobs: self.wanted_logprobs()?,
         };
         check_sampling(&sampling)?;

@@ -30,6 +30,12 @@ pub(super) fn chat_request(model: &str, request: &GenerateRequest) -> Value {
     if (sampling.repetition_penalty - 1.0).abs() > f32::EPSILON {
         set("repetition_penalty", json!(sampling.repetition_penalty));
     }
+    if sampling.presence_penalty != 0.0 {
+        set("presence_penalty", json!(sampling.presence_penalty));
+    }
+    if sampling.frequency_penalty != 0.0 {
+        set("frequency_penalty", json!(sampling.frequency_penalty));
+    }
     if !sampling.stop.is_empty() {
         set("stop", json!(sampling.stop));
     }

@@ -231,7 +231,7 @@ async fn what_is_not_implemented_is_refused_by_name() {
         ("n", json!(2)),
         ("tools", tool),
         ("response_format", json!({"type": "json_object"})),
-        ("presence_penalty", json!(0.5)),
+        ("presence_penalty", json!(5)),
         ("logit_bias", json!({"1": 5})),
         ("top_logprobs", json!(3)),
         ("stop", json!(["a", "b", "c", "d", "e"])),

@@ -375,6 +375,7 @@ pub fn settings_of_tests() -> GatewaySettings {
         citations: CitationSettings::default(),
         max_new_tokens: 48,
         temperature: 0.0,
+        frequency_penalty: 0.2,
         strict: false,
         embedder: EMBEDDER.to_owned(),
     }

@@ -105,7 +105,7 @@ fn document_id(collection: &str, given: &str) -> DocumentId {
 async fn list(client: &Client, output: Output, args: &ListArgs) -> Result<(), Failure> {
     let query = DocumentQuery {
         status: args.status.clone(),
-        limit: Some(args.limit),
+        limit: Some(args.limit as usize),
         after: args.after.clone(),
         ..DocumentQuery::default()
     };

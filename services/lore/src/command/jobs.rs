@@ -66,7 +66,7 @@ async fn list(client: &Client, output: Output, args: &ListArgs) -> Result<(), Fa
     let query = JobQuery {
         collection: args.collection.clone(),
         status: args.status.clone(),
-        limit: Some(args.limit),
+        limit: Some(args.limit as usize),
         after: args.after.clone(),
     };
     let list = client.jobs(&query).await?;

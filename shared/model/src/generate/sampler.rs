@@ -1,7 +1,7 @@
 use crate::error::{ModelError, Result};
 use crate::random::Random;
 use lore_types::Sampling;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Alternatives with log probabilities that a request may ask for.
 const MOST_LOGPROBS: usize = 20;
@@ -9,11 +9,13 @@ const MOST_LOGPROBS: usize = 20;
 /// Chooses tokens from logits as a request wants it. Every request has its own, so a batch changes nothing.
 ///
 /// # Source
-/// The order of the steps is that of Hugging Face's `generate`: repetition penalty, temperature, top-k, top-p, min-p.
+/// The order of the steps is that of Hugging Face's `generate`: repetition penalty, temperature, top-k, top-p, min-p. After the
+/// repetition penalty come OpenAI's `presence_penalty` and `frequency_penalty`, over the answer alone.
 pub struct Sampler {
     sampling: Sampling,
     random: Random,
     seen: HashSet<u32>,
+    written: HashMap<u32, u32>,
 }
 
 /// A chosen token.
@@ -38,6 +40,7 @@ impl Sampler {
             random: Random::new(sampling.seed),
             sampling,
             seen,
+            written: HashMap::new(),
         }
     }
 
@@ -78,6 +81,13 @@ impl Sampler {
             s.repetition_penalty > 0.0 && s.repetition_penalty <= 100.0,
             "above 0 and at most 100",
         )?;
+        for (name, value) in [
+            ("presence_penalty", s.presence_penalty),
+            ("frequency_penalty", s.frequency_penalty),
+        ] {
+            let good = (-2.0..=2.0).contains(&value);
+            range(name, value, good, "between -2 and 2")?;
+        }
         if s.max_new_tokens == 0 {
             return Err("`max_new_tokens` is 0, but must be at least 1".to_owned());
         }
@@ -106,6 +116,9 @@ impl Sampler {
         if !self.seen.is_empty() {
             self.penalise(scores.to_mut());
         }
+        if !self.written.is_empty() {
+            self.discourage(scores.to_mut());
+        }
         let token = if self.sampling.temperature == 0.0 {
             likeliest(&scores)
         } else {
@@ -113,6 +126,9 @@ impl Sampler {
         };
         if self.sampling.repetition_penalty != 1.0 {
             self.seen.insert(token);
+        }
+        if self.sampling.presence_penalty != 0.0 || self.sampling.frequency_penalty != 0.0 {
+            *self.written.entry(token).or_default() += 1;
         }
         Ok(Choice {
             token,
@@ -132,6 +148,19 @@ impl Sampler {
                 } else {
                     *score * penalty
                 };
+            }
+        }
+    }
+
+    /// OpenAI's penalties: score - presence_penalty - count · frequency_penalty.
+    fn discourage(&self, scores: &mut [f32]) {
+        let (once, each) = (
+            self.sampling.presence_penalty,
+            self.sampling.frequency_penalty,
+        );
+        for (token, count) in &self.written {
+            if let Some(score) = scores.get_mut(*token as usize) {
+                *score -= once + each * *count as f32;
             }
         }
     }
@@ -312,6 +341,21 @@ mod tests {
         assert_eq!(tokens, draw());
         let share = tokens.iter().filter(|token| **token == 1).count() as f64 / 10_000.0;
         assert!((share - 0.644).abs() < 0.02, "{share}");
+    }
+
+    #[test]
+    fn what_the_answer_has_already_loses_presence_once_and_frequency_each_time() {
+        let sampling = Sampling {
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            ..Sampling::default()
+        };
+        let mut sampler = Sampler::new(sampling, &[1]);
+        let tokens: Vec<u32> = (0..4)
+            .map(|_| sampler.choose(&[1.0, 2.0, -9.0]).expect("numbers").token)
+            .collect();
+        // 2, 1.25, then 1 each (the first wins), then 0.25 and 1.
+        assert_eq!(tokens, [1, 1, 0, 1]);
     }
 
     #[test]

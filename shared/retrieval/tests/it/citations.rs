@@ -134,6 +134,28 @@ fn a_sentence_that_contradicts_the_passage_is_not_supported() {
 }
 
 #[test]
+fn a_cell_that_negates_does_not_negate_the_next_one() {
+    let table = "Code | Meaning | Remedy\nE-1007 | Battery voltage below 10.8 V | Charge for four hours; replace the battery if the code comes back\n\
+        E-1042 | Pump does not turn | Check connector J7, then replace pump HP-31\nE-1043 | Pump turns, but there is no flow | Bleed the line";
+    let passages = [passage("manual.docx", 0, table)];
+    let answer = "E-1042 means that the pump does not turn. The remedy is to check connector J7, then replace pump HP-31.";
+    let resolved = resolve(
+        answer,
+        "What does error E-1042 mean, and what is the remedy?",
+        &passages,
+        &CitationSettings::default(),
+    );
+    assert!(
+        resolved.claims.iter().all(|claim| claim.supported),
+        "{:?}",
+        resolved.claims
+    );
+    for citation in &resolved.citations {
+        assert!(citation.quote.contains("E-1042"), "{}", citation.quote);
+    }
+}
+
+#[test]
 fn list_items_keep_their_bullets() {
     let resolved = resolved(
         "- Employees have 28 days of leave.\n- Goods may be returned within 14 days. [2]\n",
@@ -239,7 +261,8 @@ proptest! {
     #[test]
     fn a_draft_sends_the_beginning_of_the_whole_answer(parts in prop::collection::vec(prop::sample::select(vec![
         "Employees have 28 days", " of leave", ". ", ".", " [1]", "[2]", " Goods", " may be returned", " within 14 days", "。", "住宿每晚", "最高450元", "【3】", "\n- ", "\n", "I could not find", " it", "!",
-    ]), 0..30)) {
+        "-", " ", "1", "2. ", ")", "`", "```", "```sh\n", "*", "[", "]", "[3", "e.g.", " Dr", "A", "\"", "，", "# ", "|", " | ", "\nand then", " and the fee is paid by the customer who sends them",
+    ]), 0..40)) {
         let passages = handbook();
         let settings = CitationSettings::default();
         let whole = resolve(&parts.concat(), "q", &passages, &settings);

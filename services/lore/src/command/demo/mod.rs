@@ -68,8 +68,7 @@ fn demo_config(context: &Context) -> Result<Config, Failure> {
             .any(|found| found.key == key && found.origin == Origin::Default)
     };
     if is_default("telemetry.log") {
-        // The vector engine warns of its own start at every collection.
-        config.telemetry.log = "warn,qdrant_edge=error".to_owned();
+        config.telemetry.log = "warn".to_owned();
     }
     if TcpListener::bind(config.server.listen).is_err() {
         config.server.listen.set_port(0);
