@@ -104,13 +104,6 @@ pub(crate) fn refused(error: CatalogError) -> ApiFailure {
         }
         CatalogError::QueueFull { .. } => ErrorCode::QueueFull,
         CatalogError::File { .. } => return storage(&error),
-        CatalogError::NoAdapter(_) | CatalogError::NoFile(_) => ErrorCode::NotFound,
-        CatalogError::NoFineTuningJob(_) => ErrorCode::JobNotFound,
-        CatalogError::FileInUse { .. }
-        | CatalogError::WrongStatus { .. }
-        | CatalogError::NoEarlierPromotion(_)
-        | CatalogError::AdapterInUse { .. }
-        | CatalogError::VersionTaken { .. } => ErrorCode::Conflict,
         CatalogError::Open { .. }
         | CatalogError::NewerSchema { .. }
         | CatalogError::Sql { .. }
