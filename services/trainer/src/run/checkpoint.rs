@@ -41,12 +41,16 @@ pub struct State {
     /// Seconds of training.
     pub seconds: f64,
     /// Loss of the newest step.
+    #[serde(with = "exact")]
     pub train_loss: Option<f64>,
     /// Loss on the held-out part before the first step.
+    #[serde(with = "exact")]
     pub first_validation_loss: Option<f64>,
     /// The newest one.
+    #[serde(with = "exact")]
     pub validation_loss: Option<f64>,
     /// The lowest one.
+    #[serde(with = "exact")]
     pub best_validation_loss: Option<f64>,
     /// The step of the lowest one.
     pub best_step: Option<u64>,
@@ -270,5 +274,21 @@ fn remove(path: &Path) -> Result<(), RunError> {
             Err(file("delete", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+/// Numbers as texts that are read back to the last bit, which JSON's own numbers are not: a loss that comes back a little
+/// larger could make another step the best one.
+mod exact {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| format!("{value:?}")).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }
 }
