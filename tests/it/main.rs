@@ -3,5 +3,6 @@
 mod answers;
 mod finetune;
 mod kill;
+mod resume;
 mod server;
 mod split;

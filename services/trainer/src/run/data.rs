@@ -44,6 +44,13 @@ impl Data {
             .max(1.0) as u64
     }
 
+    /// Steps between two evaluations of a run of `steps`: as asked, or ten in all and at least one an epoch.
+    pub fn evaluate_every(&self, settings: &TrainingSettings, steps: u64) -> u64 {
+        let epoch = (self.schedule.length(0) as u64).div_ceil(u64::from(settings.batch_size));
+        let automatic = steps.div_ceil(10).min(epoch).max(1);
+        settings.eval_every_steps.unwrap_or(automatic)
+    }
+
     /// Rounds through the examples that are done at a position, as a fraction.
     pub fn epochs(&self, position: Position) -> f64 {
         let length = self.schedule.length(position.epoch).max(1);

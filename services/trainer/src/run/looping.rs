@@ -214,16 +214,13 @@ impl<'a> Run<'a> {
     }
 
     fn evaluation_is_due(&self) -> bool {
-        let (step, settings) = (self.state.step, self.setup.settings);
-        let automatic = self.steps.div_ceil(10).min(self.steps_an_epoch()).max(1);
-        let every = settings.eval_every_steps.unwrap_or(automatic);
+        let step = self.state.step;
+        let every = self
+            .setup
+            .data
+            .evaluate_every(self.setup.settings, self.steps);
         let due = step.is_multiple_of(every) || self.is_done();
         due && !self.setup.data.held_out.is_empty() && self.state.evaluated_step != Some(step)
-    }
-
-    fn steps_an_epoch(&self) -> u64 {
-        let length = self.setup.data.schedule.length(0) as u64;
-        length.div_ceil(u64::from(self.setup.settings.batch_size))
     }
 
     /// Mean loss of the held-out labels; decides on the best step and on early stopping.

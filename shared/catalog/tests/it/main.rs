@@ -2,6 +2,7 @@
 mod accept;
 mod concurrency;
 mod originals;
+mod training;
 mod versions;
 mod work;
 
