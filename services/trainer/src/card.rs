@@ -1,4 +1,4 @@
-use lore_types::{AdapterVersion, TrainedOn};
+use lore_types::{AdapterKind, AdapterVersion, TrainedOn};
 use std::fmt::Write;
 
 /// The model card of a version: Markdown with the metadata block that model hubs read.
@@ -11,6 +11,19 @@ pub(crate) fn card(version: &AdapterVersion) -> String {
 }
 
 fn head(version: &AdapterVersion) -> String {
+    let (what, library, tag) = match version.kind {
+        AdapterKind::Lora => (
+            "An adapter for `{base}`, made by Lore. The weights are `adapter_model.safetensors`, in PEFT's format.",
+            "peft",
+            "lora",
+        ),
+        AdapterKind::Full => (
+            "All weights of `{base}`, trained by Lore. The folder has the layout that transformers reads.",
+            "transformers",
+            "full-fine-tuning",
+        ),
+    };
+    let what = what.replace("{base}", &version.base);
     let AdapterVersion {
         adapter,
         version: number,
@@ -18,9 +31,8 @@ fn head(version: &AdapterVersion) -> String {
         ..
     } = version;
     format!(
-        "---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- lore\n---\n\n\
-         # {adapter}, version {number}\n\n\
-         An adapter for `{base}`, made by Lore. The weights are `adapter_model.safetensors`, in PEFT's format.\n"
+        "---\nbase_model: {base}\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- {tag}\n- lore\n---\n\n\
+         # {adapter}, version {number}\n\n{what}\n"
     )
 }
 

@@ -58,7 +58,14 @@ fn trained(
         return Ok(start.parameters() as u64);
     }
     if settings.method == TrainingMethod::Full {
-        return weights(base);
+        let shape = base.decoder.settings();
+        // The table, where the output projection has weights of its own; norms are too few to count.
+        let table = if shape.tie_word_embeddings {
+            0
+        } else {
+            shape.vocab_size * shape.hidden_size
+        };
+        return Ok(weights(base)? + table as u64);
     }
     let config = lora_config(settings, &base.name);
     let targets = config.targets(&base.decoder)?;

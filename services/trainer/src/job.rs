@@ -61,13 +61,15 @@ impl JobRun {
         };
         match run::train(&setup, &mut self.hooks())? {
             Ended::Done(done) => {
-                let checkpoint = setup.checkpoints().path(done.result());
+                let (data_dir, checkpoints) = (&self.state.data_dir, setup.checkpoints());
+                let metrics = setup.metrics();
                 let staged = stage(
-                    &self.state.data_dir,
+                    data_dir,
                     &self.job,
                     &self.base,
                     &done,
-                    &checkpoint,
+                    &checkpoints,
+                    &metrics,
                 )?;
                 Ok(JobEnd::Done(Box::new(staged)))
             }

@@ -45,13 +45,13 @@ fn prompts(tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, ModelError> {
 /// Logits behind each prompt by the training path: (prompts, vocabulary).
 fn trained_logits(
     decoder: &Decoder,
-    adapter: &Adapter,
+    adapter: Option<&Adapter>,
     prompts: &[Vec<u32>],
 ) -> Result<Tensor, ModelError> {
     let mut rows = Vec::with_capacity(prompts.len());
     for prompt in prompts {
         let example = Example::new(prompt.clone(), vec![IGNORED; prompt.len()])?;
-        let logits = train_logits(decoder, Some(adapter), &[example])?;
+        let logits = train_logits(decoder, adapter, &[example])?;
         rows.push(logits.get(prompt.len() - 1)?);
     }
     Ok(Tensor::stack(&rows, 0)?)
@@ -60,7 +60,7 @@ fn trained_logits(
 /// Logits behind each prompt as a server computes them: (prompts, vocabulary).
 fn served_logits(
     decoder: &Decoder,
-    adapter: &Adapter,
+    adapter: Option<&Adapter>,
     prompts: &[Vec<u32>],
 ) -> Result<Tensor, ModelError> {
     let mut rows = Vec::with_capacity(prompts.len());
@@ -73,7 +73,7 @@ fn served_logits(
             let segment = Segment {
                 tokens,
                 cache: &mut cache,
-                adapter: Some(adapter),
+                adapter,
             };
             // In float32: rounding to integers is the base's affair and the same for every adapter.
             let logits = decoder.forward(&mut [segment], Wanted::All, Products::Float)?;
@@ -84,14 +84,19 @@ fn served_logits(
     Ok(Tensor::stack(&rows, 0)?)
 }
 
-/// Keeps what the training path says of the adapter that was trained.
+/// Keeps what the training path says of what was trained: an adapter, or the decoder itself.
 ///
 /// # Errors
 /// Names the file that cannot be written.
-pub(crate) fn keep(folder: &Path, base: &Base, trained: &Adapter) -> Result<(), ModelError> {
+pub(crate) fn keep(
+    folder: &Path,
+    base: &Base,
+    decoder: &Decoder,
+    trained: Option<&Adapter>,
+) -> Result<(), ModelError> {
     let prompts = prompts(&base.tokenizer)?;
     let mut tensors = BTreeMap::new();
-    let logits = trained_logits(&base.decoder, trained, &prompts)?;
+    let logits = trained_logits(decoder, trained, &prompts)?;
     tensors.insert("logits".to_owned(), logits);
     for (index, prompt) in prompts.iter().enumerate() {
         let tokens = Tensor::new(prompt.as_slice(), base.decoder.device())?;
@@ -100,20 +105,31 @@ pub(crate) fn keep(folder: &Path, base: &Base, trained: &Adapter) -> Result<(), 
     write_safetensors(&folder.join(FILE), &tensors)
 }
 
-/// Compares what was trained with what a server computes from the files in `folder`.
+/// Compares what was trained with what a server computes from the adapter's files in `folder`, or where `full`, from
+/// `base`, which those files are.
 ///
 /// # Errors
 /// Files that are missing or damaged; an adapter of another base, with both names.
-pub(crate) fn check(folder: &Path, base: &Base, name: &str) -> Result<ParityReport, ModelError> {
-    let served = Adapter::load(folder, &base.decoder, name, &base.name)?;
+pub(crate) fn check(
+    folder: &Path,
+    base: &Base,
+    name: &str,
+    full: bool,
+) -> Result<ParityReport, ModelError> {
+    let served = if full {
+        None
+    } else {
+        Some(Adapter::load(folder, &base.decoder, name, &base.name)?)
+    };
+    let served = served.as_ref();
     let prompts = prompts(&base.tokenizer)?;
     let kept = kept(folder, base, &prompts)?;
     let reference = match kept {
-        Kept::Nothing => trained_logits(&base.decoder, &served, &prompts)?,
+        Kept::Nothing => trained_logits(&base.decoder, served, &prompts)?,
         Kept::Logits(logits) => logits,
         Kept::OtherPrompts => return Ok(report(prompts.len(), f64::INFINITY, TOLERANCE)),
     };
-    let logits = served_logits(&base.decoder, &served, &prompts)?;
+    let logits = served_logits(&base.decoder, served, &prompts)?;
     if logits.dims() != reference.dims() {
         return Ok(report(prompts.len(), f64::INFINITY, TOLERANCE));
     }

@@ -5,12 +5,13 @@ use crate::base::Base;
 use crate::card::card;
 use crate::parity;
 use crate::run::files::{sha256, sync_folder, write_whole};
-use crate::run::{RunError, State as RunState, file};
+use crate::run::{Checkpoints, MODEL, RunError, State as RunState, file};
 use crate::state::State;
 use lore_catalog::{CatalogError, NewAdapterVersion};
-use lore_model::{Adapter, ModelError};
+use lore_model::{Adapter, ModelError, Source, export};
 use lore_types::{
     AdapterKind, AdapterMetrics, AdapterVersion, FineTuningJob, Provenance, TrainedOn,
+    TrainingMethod,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +35,8 @@ pub(crate) fn staging(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join("adapters").join(".staging").join(name)
 }
 
-/// Puts the result of a run together: PEFT's two files, the logits for the parity check, the measured values, the card.
+/// Puts the result of a run together: PEFT's two files or a whole model, the logits for the parity check, the measured
+/// values, the card.
 ///
 /// # Errors
 /// Names the file that cannot be read or written.
@@ -43,21 +45,25 @@ pub(crate) fn stage(
     job: &FineTuningJob,
     base: &Base,
     run: &RunState,
-    checkpoint: &Path,
+    checkpoints: &Checkpoints,
+    metrics_file: &Path,
 ) -> Result<Staged, RunError> {
-    let folder = fresh(&staging(data_dir, &job.id.to_string()))?;
-    for name in [CONFIG, WEIGHTS, LORE] {
-        copy(&checkpoint.join(name), &folder.join(name))?;
+    let folder = staging(data_dir, &job.id.to_string());
+    forget(&folder)?;
+    let kind = match job.lore.settings.method {
+        TrainingMethod::Full => AdapterKind::Full,
+        TrainingMethod::Lora | TrainingMethod::Qlora => AdapterKind::Lora,
+    };
+    match kind {
+        AdapterKind::Lora => fill_lora(&folder, job, base, &checkpoints.path(run.result()))?,
+        AdapterKind::Full => {
+            let trained = checkpoints.parameters(run.result(), &base.decoder, &base.name, true)?;
+            export::trained(&Source::open(&base.path)?, &trained, &folder)?;
+            parity::keep(&folder, base, trained.decoder(&base.decoder), None)?;
+        }
     }
-    if let Some(job_folder) = checkpoint.parent().and_then(Path::parent) {
-        copy(
-            &job_folder.join("metrics.jsonl"),
-            &folder.join("metrics.jsonl"),
-        )?;
-    }
-    let trained = Adapter::load(checkpoint, &base.decoder, &job.lore.name, &base.name)?;
-    parity::keep(&folder, base, &trained)?;
-    let mut version = describe(&folder, &job.lore.name, base)?;
+    copy(metrics_file, &folder.join("metrics.jsonl"))?;
+    let mut version = describe(&folder, &job.lore.name, base, kind)?;
     version.job = Some(job.id);
     version.parent.clone_from(&job.lore.continue_from);
     version.metrics = metrics(run);
@@ -65,6 +71,20 @@ pub(crate) fn stage(
     version.provenance.settings = Some(job.lore.settings.clone());
     version.provenance.seed = Some(job.seed);
     Ok(Staged { folder, version })
+}
+
+fn fill_lora(
+    folder: &Path,
+    job: &FineTuningJob,
+    base: &Base,
+    checkpoint: &Path,
+) -> Result<(), RunError> {
+    fresh(folder)?;
+    for name in [CONFIG, WEIGHTS, LORE] {
+        copy(&checkpoint.join(name), &folder.join(name))?;
+    }
+    let trained = Adapter::load(checkpoint, &base.decoder, &job.lore.name, &base.name)?;
+    Ok(parity::keep(folder, base, &base.decoder, Some(&trained))?)
 }
 
 /// Puts files that came from elsewhere together. They must fit the base.
@@ -81,7 +101,7 @@ pub(crate) fn stage_import(folder: &Path, name: &str, base: &Base) -> Result<Sta
     write_whole(&folder.join(CONFIG), &text)?;
     let lore = serde_json::json!({ "base_fingerprint": base.fingerprint });
     write_whole(&folder.join(LORE), lore.to_string().as_bytes())?;
-    let mut version = describe(folder, name, base)?;
+    let mut version = describe(folder, name, base, AdapterKind::Lora)?;
     version.provenance.imported_from = Some(from.unwrap_or_else(|| "an unnamed base".to_owned()));
     Ok(Staged {
         folder: folder.to_owned(),
@@ -90,15 +110,20 @@ pub(crate) fn stage_import(folder: &Path, name: &str, base: &Base) -> Result<Sta
 }
 
 /// What can be said of any version from its files and its base.
-fn describe(folder: &Path, name: &str, base: &Base) -> Result<AdapterVersion, RunError> {
-    let weights = folder.join(WEIGHTS);
+fn describe(
+    folder: &Path,
+    name: &str,
+    base: &Base,
+    kind: AdapterKind,
+) -> Result<AdapterVersion, RunError> {
+    let weights = folder.join(weights_file(kind));
     let bytes = fs::metadata(&weights)
         .map_err(file("read", &weights))?
         .len();
     Ok(AdapterVersion {
         adapter: name.to_owned(),
         version: 0,
-        kind: AdapterKind::Lora,
+        kind,
         base: base.name.clone(),
         base_fingerprint: base.fingerprint.clone(),
         path: String::new(),
@@ -116,6 +141,14 @@ fn describe(folder: &Path, name: &str, base: &Base) -> Result<AdapterVersion, Ru
         parity: None,
         created_at: OffsetDateTime::now_utc(),
     })
+}
+
+/// The file whose hash stands for a version.
+fn weights_file(kind: AdapterKind) -> &'static str {
+    match kind {
+        AdapterKind::Lora => WEIGHTS,
+        AdapterKind::Full => MODEL,
+    }
 }
 
 fn versions() -> BTreeMap<String, String> {
@@ -207,7 +240,7 @@ fn put(folder: &Path, target: &Path, version: &AdapterVersion) -> Result<(), Run
 /// [`ModelError::Damaged`] with the file.
 pub(crate) fn intact(data_dir: &Path, version: &AdapterVersion) -> Result<PathBuf, RunError> {
     let folder = data_dir.join(&version.path);
-    let weights = folder.join(WEIGHTS);
+    let weights = folder.join(weights_file(version.kind));
     let sum = sha256(&weights)?;
     if sum == version.sha256 {
         return Ok(folder);

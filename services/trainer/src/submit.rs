@@ -15,10 +15,10 @@ use lore_catalog::CatalogError;
 use lore_http::ApiFailure;
 use lore_model::Adapter;
 use lore_types::{
-    AdapterReference, AdapterVersion, AutoOr, CreateFineTuningJob, Estimate, FileId, FilePurpose,
-    FineTuningHyperparameters, FineTuningId, FineTuningJob, FineTuningMethod, FineTuningStatus,
-    LoreRequest, LoreTuning, MethodKind, SupervisedMethod, TargetModules, TrainingMethod,
-    TrainingPrecision, TrainingSettings,
+    AdapterKind, AdapterReference, AdapterVersion, AutoOr, CreateFineTuningJob, Estimate, FileId,
+    FilePurpose, FineTuningHyperparameters, FineTuningId, FineTuningJob, FineTuningMethod,
+    FineTuningStatus, LoreRequest, LoreTuning, MethodKind, SupervisedMethod, TargetModules,
+    TrainingMethod, TrainingPrecision, TrainingSettings,
 };
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -133,6 +133,15 @@ impl Draft {
                         self.base
                     );
                     self.problem(param, text);
+                }
+                if version.kind == AdapterKind::Full || self.settings.method == TrainingMethod::Full
+                {
+                    let text = format!(
+                        "going on from `{}` with `method` full, or from a whole model, is not supported: export it and use the folder as `model`",
+                        version.reference()
+                    );
+                    self.problem(param, text);
+                    return Ok(());
                 }
                 self.parent = Some(version);
             }
@@ -327,10 +336,8 @@ impl Draft {
                 );
                 self.problem("method", text);
             }
-            (TrainingMethod::Full, false) => {
-                self.problem("method", "`method` full is not supported yet; use lora");
-            }
-            (TrainingMethod::Lora, false) | (TrainingMethod::Qlora, true) => {}
+            (TrainingMethod::Full | TrainingMethod::Lora, false)
+            | (TrainingMethod::Qlora, true) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use axum::extract::{Multipart, State as Shared};
 use lore_catalog::CatalogError;
 use lore_http::{ApiFailure, ErrorCode, Params, Segments};
 use lore_types::{
-    Adapter, AdapterReference, AdapterVersion, Deleted, ErrorBody, List, ParityReport,
+    Adapter, AdapterKind, AdapterReference, AdapterVersion, Deleted, ErrorBody, List, ParityReport,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -175,10 +175,10 @@ pub(crate) async fn rollback_adapter(
 async fn pass_gate(state: &Arc<State>, version: &AdapterVersion) -> Result<(), ApiFailure> {
     let reference = version.reference();
     // Loaded anew, from disk, as a server does: a base in memory may be older than its file.
-    let path = (state.find_model)(&version.base).map_err(|message| {
-        let message = format!("the base of adapter `{reference}` cannot be used: {message}");
-        ApiFailure::new(ErrorCode::ModelNotInstalled, message)
-    })?;
+    let path = match version.kind {
+        AdapterKind::Full => state.data_dir.join(&version.path),
+        AdapterKind::Lora => base_path(state, version)?,
+    };
     let (owned, data_dir, threads) = (
         version.clone(),
         state.data_dir.clone(),
@@ -204,6 +204,15 @@ async fn pass_gate(state: &Arc<State>, version: &AdapterVersion) -> Result<(), A
     ))
 }
 
+/// Where the base of a version lies.
+pub(super) fn base_path(state: &State, version: &AdapterVersion) -> Result<PathBuf, ApiFailure> {
+    (state.find_model)(&version.base).map_err(|message| {
+        let reference = version.reference();
+        let message = format!("the base of adapter `{reference}` cannot be used: {message}");
+        ApiFailure::new(ErrorCode::ModelNotInstalled, message)
+    })
+}
+
 fn check(
     data_dir: &Path,
     base: &Path,
@@ -213,7 +222,8 @@ fn check(
     let folder = intact(data_dir, version).map_err(|error| run_failure(&error))?;
     let base = Base::load(&version.base, base, threads).map_err(|error| unusable(&error))?;
     let name = version.reference().to_string();
-    crate::parity::check(&folder, &base, &name).map_err(|error| unusable(&error))
+    let full = version.kind == AdapterKind::Full;
+    crate::parity::check(&folder, &base, &name, full).map_err(|error| unusable(&error))
 }
 
 /// Delete an adapter, or one version of it.

@@ -10,14 +10,18 @@ const BLOCK: usize = 512;
 /// Bytes sent at once.
 const PIECE: usize = 256 << 10;
 
-/// The files of a folder as a tar archive under the folder `name`, sent as they are read.
-pub(super) fn stream(folder: PathBuf, name: String) -> Body {
+/// The files of a folder as a tar archive under the folder `name`, sent as they are read. `passing` folders are deleted
+/// afterwards.
+pub(super) fn stream(folder: PathBuf, name: String, passing: bool) -> Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = write(&folder, &name, &sender) {
             tracing::warn!(folder = %folder.display(), %error, "an export ends early");
             // The client sees a broken answer, not a short archive.
             let _ = sender.blocking_send(Err(error));
+        }
+        if passing && let Err(error) = fs::remove_dir_all(&folder) {
+            tracing::warn!(folder = %folder.display(), %error, "an export's folder stays");
         }
     });
     Body::from_stream(ReceiverStream::new(receiver))

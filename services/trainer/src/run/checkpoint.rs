@@ -10,12 +10,21 @@ use std::path::{Path, PathBuf};
 
 const STATE: &str = "state.json";
 const OPTIMISER: &str = "optimizer.safetensors";
+/// The weights of a whole model.
+pub(crate) const MODEL: &str = "model.safetensors";
+
 /// Files whose bytes a checkpoint vouches for.
-const FILES: [&str; 3] = [
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    OPTIMISER,
-];
+fn files(full: bool) -> &'static [&'static str] {
+    if full {
+        &[MODEL, OPTIMISER]
+    } else {
+        &[
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            OPTIMISER,
+        ]
+    }
+}
 
 /// Where a run stands, beside the tensors: the data position, and with the seed the random state, since what is random in a
 /// step follows from the seed and the step's number alone.
@@ -32,12 +41,16 @@ pub struct State {
     /// Seconds of training.
     pub seconds: f64,
     /// Loss of the newest step.
+    #[serde(with = "exact")]
     pub train_loss: Option<f64>,
     /// Loss on the held-out part before the first step.
+    #[serde(with = "exact")]
     pub first_validation_loss: Option<f64>,
     /// The newest one.
+    #[serde(with = "exact")]
     pub validation_loss: Option<f64>,
     /// The lowest one.
+    #[serde(with = "exact")]
     pub best_validation_loss: Option<f64>,
     /// The step of the lowest one.
     pub best_step: Option<u64>,
@@ -54,7 +67,7 @@ pub struct State {
 }
 
 /// The checkpoints of a job: `step-00000042/` with `adapter_config.json`, `adapter_model.safetensors` (PEFT's, so each can be
-/// used as it is), `optimizer.safetensors` and `state.json`.
+/// used as it is; with full fine-tuning `model.safetensors`), `optimizer.safetensors` and `state.json`.
 ///
 /// # Guarantees
 /// A folder under its final name is whole and on disk.
@@ -132,12 +145,19 @@ impl Checkpoints {
         optimiser: &AdamW,
         state: &State,
     ) -> Result<(), RunError> {
-        parameters.adapter().save(partial, decoder)?;
+        if parameters.is_full() {
+            let named = parameters
+                .tensors()
+                .map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+            write_safetensors(&partial.join(MODEL), &named.collect())?;
+        } else {
+            parameters.adapter().save(partial, decoder)?;
+        }
         write_safetensors(&partial.join(OPTIMISER), &optimiser.state(parameters))?;
         let mut state = state.clone();
-        for name in FILES {
+        for name in files(parameters.is_full()) {
             let sum = sha256(&partial.join(name))?;
-            state.files.insert(name.to_owned(), sum);
+            state.files.insert((*name).to_owned(), sum);
         }
         let text = serde_json::to_vec_pretty(&state)
             .map_err(|error| RunError::Request(error.to_string()))?;
@@ -165,11 +185,33 @@ impl Checkpoints {
         let path = self.path(step);
         let text = fs::read(path.join(STATE)).ok()?;
         let state: State = serde_json::from_slice(&text).ok()?;
-        let whole = FILES.iter().all(|name| {
+        let full = state.files.contains_key(MODEL);
+        let whole = files(full).iter().all(|name| {
             let sum = sha256(&path.join(name)).ok();
             sum.is_some() && sum.as_ref() == state.files.get(*name)
         });
         (whole && state.step == step).then_some(state)
+    }
+
+    /// The trained values of a step: those of an adapter, or with `full` those of the whole model.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`]; a tensor that is missing.
+    pub fn parameters(
+        &self,
+        step: u64,
+        decoder: &Decoder,
+        base: &str,
+        full: bool,
+    ) -> Result<Parameters, RunError> {
+        if !full {
+            let adapter = self.adapter(step, decoder, base)?;
+            return Ok(Parameters::from_adapter(decoder, &adapter)?);
+        }
+        let mut tensors = read_safetensors(&self.path(step).join(MODEL), decoder.device())?;
+        let parameters = Parameters::full(decoder)?;
+        parameters.restore(|name| tensors.remove(name))?;
+        Ok(parameters)
     }
 
     /// The adapter of a step.
@@ -232,5 +274,21 @@ fn remove(path: &Path) -> Result<(), RunError> {
             Err(file("delete", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+/// Numbers as texts that are read back to the last bit, which JSON's own numbers are not: a loss that comes back a little
+/// larger could make another step the best one.
+mod exact {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| format!("{value:?}")).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }
 }

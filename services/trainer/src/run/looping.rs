@@ -8,7 +8,7 @@ use lore_model::train::{
     AdamW, AdamWSettings, Gradients, InitB, Parameters, TrainSettings, evaluate, gradients,
 };
 use lore_model::{LoraConfig, Random};
-use lore_types::{Progress, StepMetrics, TargetModules, TrainingSettings};
+use lore_types::{Progress, StepMetrics, TargetModules, TrainingMethod, TrainingSettings};
 use std::time::Instant;
 
 /// Memory that has to stay free while a run computes.
@@ -98,8 +98,9 @@ impl<'a> Run<'a> {
         let adamw = adamw(setup.settings);
         let (parameters, optimiser, state) = match found {
             Some(state) if state.run == name => {
-                let adapter = checkpoints.adapter(state.step, setup.decoder, setup.base)?;
-                let parameters = Parameters::from_adapter(setup.decoder, &adapter)?;
+                let full = setup.settings.method == TrainingMethod::Full;
+                let parameters =
+                    checkpoints.parameters(state.step, setup.decoder, setup.base, full)?;
                 let optimiser =
                     checkpoints.optimiser(state.step, &parameters, adamw, setup.decoder)?;
                 (parameters, optimiser, state)
@@ -123,7 +124,7 @@ impl<'a> Run<'a> {
         (hooks.tell)(Notice::Begun {
             after: state.step,
             steps,
-            parameters: parameters.adapter().parameters() as u64,
+            parameters: parameters.count() as u64,
         });
         Ok(Self {
             setup: *setup,
@@ -235,7 +236,8 @@ impl<'a> Run<'a> {
                 return Ok(Asked::End(ask));
             }
             let adapter = Some(self.parameters.adapter());
-            let (loss, targets) = evaluate(self.setup.decoder, adapter, &examples)?;
+            let decoder = self.parameters.decoder(self.setup.decoder);
+            let (loss, targets) = evaluate(decoder, adapter, &examples)?;
             sum += loss;
             count += targets;
         }
@@ -339,6 +341,7 @@ fn other_run(checkpoints: &Checkpoints, state: &State) -> RunError {
 fn first_values(setup: &Setup<'_>) -> Result<Parameters, RunError> {
     Ok(match setup.start {
         Some(start) => Parameters::from_adapter(setup.decoder, start)?,
+        None if setup.settings.method == TrainingMethod::Full => Parameters::full(setup.decoder)?,
         None => {
             let config = lora_config(setup.settings, setup.base);
             Parameters::new(setup.decoder, config, InitB::Zero, setup.settings.seed)?

@@ -11,6 +11,7 @@ mod looping;
 pub(crate) mod metrics;
 mod state;
 
+pub(crate) use checkpoint::MODEL;
 pub use checkpoint::{Checkpoints, State};
 pub use data::Data;
 pub use error::RunError;

@@ -197,3 +197,61 @@ async fn an_export_is_imported_as_another_adapter_with_the_same_weights() {
         .count();
     assert_eq!(staged, 0, "what was refused is not kept");
 }
+
+#[tokio::test]
+async fn an_adapter_is_exported_merged_and_as_gguf() {
+    let lore = Lore::new().await;
+    lore.adapter("letters", 1).await;
+    let files = untar(
+        &lore
+            .bytes("/v1/adapters/letters/export?format=merged")
+            .await,
+    );
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    for file in [
+        "letters-1/config.json",
+        "letters-1/model.safetensors",
+        "letters-1/tokenizer.json",
+    ] {
+        assert!(names.contains(&file), "{file} is missing in {names:?}");
+    }
+    // Merged and unmerged give the same logits.
+    let folder = lore.path("merged");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (name, bytes) in &files {
+        let name = name.rsplit('/').next().expect("a name");
+        std::fs::write(folder.join(name), bytes).expect("writing");
+    }
+    let load = |path: &std::path::Path| {
+        let source = lore_model::Source::open(path).expect("a model");
+        lore_model::Decoder::load(&source, None, 1, &lore_model::Device::Cpu).expect("a model")
+    };
+    let (merged, base) = (load(&folder), load(&lore.path("models/tiny")));
+    let adapter =
+        lore_model::Adapter::load(&lore.path("adapters/letters/1"), &base, "letters", "tiny")
+            .expect("an adapter");
+    let ids = vec![(97..117).collect::<Vec<u32>>()];
+    let (merged, unmerged) = (
+        merged.all_logits(&ids, None).expect("logits"),
+        base.all_logits(&ids, Some(&adapter)).expect("logits"),
+    );
+    let off = (merged - unmerged)
+        .and_then(|off| off.abs()?.max_all()?.to_scalar::<f32>())
+        .expect("a difference");
+    assert!(off < 1e-4, "{off}");
+    let (status, refused) = lore
+        .send(
+            Method::GET,
+            "/v1/adapters/letters/export?format=gguf&type=q4_0",
+            None,
+        )
+        .await;
+    assert_eq!(
+        (status, &refused["error"]["param"]),
+        (StatusCode::BAD_REQUEST, &json!("type"))
+    );
+    let left: Vec<_> = std::fs::read_dir(lore.path("adapters/.staging"))
+        .expect("a folder")
+        .collect();
+    assert!(left.len() <= 1, "{left:?}");
+}

@@ -398,3 +398,52 @@ async fn files_are_kept_listed_given_back_and_deleted() {
         (StatusCode::BAD_REQUEST, &json!("purpose"))
     );
 }
+
+#[tokio::test]
+async fn full_fine_tuning_gives_a_whole_model_that_passes_the_gate() {
+    let mut lore = Lore::new().await;
+    let settings = json!({"method": "full", "max_steps": 60, "learning_rate": 3e-3, "checkpoint_every_steps": 7});
+    let whole = lore.job("whole", settings.clone()).await;
+    let whole = lore.end(&whole).await;
+    assert_eq!(whole["status"], "succeeded", "{whole:#}");
+    let progress = &whole["lore"]["progress"];
+    let (first, best) = (
+        progress["first_validation_loss"].as_f64(),
+        progress["best_validation_loss"].as_f64(),
+    );
+    assert!(best < first, "{progress}");
+    let adapter = lore.post("/v1/adapters/whole/promote", json!({})).await;
+    assert_eq!(
+        (&adapter["promoted"], &adapter["versions"][0]["kind"]),
+        (&json!(1), &json!("full"))
+    );
+    assert!(
+        lore.path("adapters/whole/1/tokenizer.json").exists()
+            && lore.path("adapters/whole/1/config.json").exists()
+    );
+    let (status, refused) = lore
+        .send(Method::GET, "/v1/adapters/whole/export", None)
+        .await;
+    assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+
+    let job = lore.job("stopped", settings).await;
+    lore.wait(&job, |job| {
+        job["lore"]["progress"]["step"].as_u64() > Some(0)
+    })
+    .await;
+    lore.stop().await;
+    lore.start(TrainerSettings {
+        threads: 1,
+        ..TrainerSettings::default()
+    })
+    .await;
+    let job = lore.end(&job).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let bytes = |name: &str| {
+        std::fs::read(lore.path(&format!("adapters/{name}/1/model.safetensors"))).expect("weights")
+    };
+    assert!(
+        bytes("whole") == bytes("stopped"),
+        "bitwise the model of a run that was not stopped"
+    );
+}
