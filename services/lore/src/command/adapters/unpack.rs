@@ -32,7 +32,8 @@ pub fn unpack(archive: &Path, folder: &Path) -> Result<u64, Failure> {
             to.sync_all().map_err(failed(&path))?;
         }
         // What is left of an entry that was not written, and the rest of its last block.
-        let mut rest = content.chain(reader.by_ref().take(padding));
+        let rest = content.limit() + padding;
+        let mut rest = reader.by_ref().take(rest);
         io::copy(&mut rest, &mut io::sink()).map_err(failed(archive))?;
     }
     Ok(all)
