@@ -6,13 +6,14 @@ mod cache;
 mod layer;
 mod linear;
 mod rotary;
+mod weights;
 
 pub use cache::KvCache;
 pub use linear::Linear;
 
 pub(crate) use attention::mask;
 pub(crate) use layer::{Layer, MODULES};
-pub(crate) use rotary::{Angles, positions};
+pub(crate) use rotary::{Angles, frequencies, positions};
 
 use crate::error::{ModelError, Result};
 use crate::lora::Adapter;

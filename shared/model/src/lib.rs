@@ -2,6 +2,7 @@
 
 mod decoder;
 mod error;
+pub mod export;
 mod generate;
 mod generator;
 mod inspect;

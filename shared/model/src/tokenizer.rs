@@ -10,6 +10,8 @@ mod training;
 pub use template::ChatTemplate;
 pub use training::Training;
 
+pub(crate) use files::describe as describe_folder;
+pub(crate) use gguf::{describe as describe_gguf, pre_tokenizer_name};
 pub(crate) use pieces::Utf8Stream;
 
 use crate::error::{ModelError, Result};

@@ -6,7 +6,9 @@ mod matrix;
 mod packed;
 mod safetensors;
 
+pub(crate) use dequantise::quantise_q8_0;
 pub use gguf::GgufFile;
+pub(crate) use gguf::gguf_name;
 pub use matrix::{FrozenLinear, Matrix};
 pub use packed::Packed;
 pub(crate) use safetensors::write_whole;

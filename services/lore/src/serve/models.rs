@@ -96,7 +96,7 @@ impl ModelStore {
             format!("{}{hint}", crate::exit::chain(&error))
         })?;
         let task = files.entry.as_ref().map(|entry| entry.task);
-        if task.is_some_and(|task| task != Task::Generator) {
+        if task.is_some_and(|task| task != Task::Generate) {
             return Err(format!(
                 "`{name}` is no language model, so it cannot be trained"
             ));

@@ -49,7 +49,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) adapters: Vec<Option<&'a Adapter>>,
     /// Angles by index of the rotation.
     pub(crate) angles: Vec<Angles>,
-    /// Whether quantised products round the rows to 8 bits.
+    /// Whether quantised products round the rows to 16 bits.
     pub(crate) integers: bool,
 }
 
@@ -204,6 +204,29 @@ impl Layer {
             activation: settings.activation,
             eps: settings.rms_norm_eps as f32,
         })
+    }
+
+    /// The layer's norms by their Hugging Face names below the layer.
+    pub(super) fn norms_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor)> {
+        let (attention, mlp) = if self.attention_norm.is_some() {
+            ("post_attention_layernorm", "pre_feedforward_layernorm")
+        } else {
+            ("", "post_attention_layernorm")
+        };
+        let always = [
+            ("input_layernorm", &mut self.input_norm),
+            (mlp, &mut self.mlp_norm),
+        ];
+        let some = [
+            ("self_attn.q_norm", &mut self.query_norm),
+            ("self_attn.k_norm", &mut self.key_norm),
+            (attention, &mut self.attention_norm),
+            ("post_feedforward_layernorm", &mut self.output_norm),
+        ];
+        let some = some
+            .into_iter()
+            .filter_map(|(name, norm)| Some((name, norm.as_mut()?)));
+        always.into_iter().chain(some)
     }
 
     /// (rows, hidden) → (rows, hidden), without a graph; keys and values go to the caches.

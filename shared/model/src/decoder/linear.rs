@@ -79,14 +79,14 @@ impl Linear {
         }
     }
 
-    /// (rows, inputs) → (rows, outputs), with a graph to x and to the pair, never to the weight.
+    /// (rows, inputs) → (rows, outputs), with a graph to x and to the pair; to weight and bias where they are variables.
     pub(crate) fn train(
         &self,
         x: &Tensor,
         pair: Option<&LoraPair>,
         dropped: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let base = self.with_bias(self.weight.frozen_product(x)?)?;
+        let base = self.with_bias(self.weight.train_product(x)?)?;
         match pair {
             Some(pair) => Ok((base + pair.delta(dropped.unwrap_or(x))?)?),
             None => Ok(base),

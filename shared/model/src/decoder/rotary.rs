@@ -75,7 +75,7 @@ impl Angles {
 }
 
 /// Radians a position turns each pair of a head.
-fn frequencies(rope: &RopeSettings, head_dim: usize) -> Vec<f32> {
+pub(crate) fn frequencies(rope: &RopeSettings, head_dim: usize) -> Vec<f32> {
     let plain =
         (0..head_dim / 2).map(|index| rope.theta.powf(-2.0 * index as f64 / head_dim as f64));
     let scaled = |(index, frequency): (usize, f64)| match &rope.scaling {

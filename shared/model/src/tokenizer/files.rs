@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Reads `tokenizer.json` and what stands beside it in a Hugging Face folder.
-pub(super) fn describe(folder: &Path) -> Result<Description> {
+pub(crate) fn describe(folder: &Path) -> Result<Description> {
     let tokenizer = read(&folder.join("tokenizer.json"))?;
     let config = read_if_there(&folder.join("tokenizer_config.json"))?;
     let generation = read_if_there(&folder.join("generation_config.json"))?;
@@ -13,6 +13,8 @@ pub(super) fn describe(folder: &Path) -> Result<Description> {
     let mut stops = token_ids(generation.get("eos_token_id"));
     stops.extend(token_ids(model.get("eos_token_id")));
     stops.extend(token_ids(model["text_config"].get("eos_token_id")));
+    stops.sort_unstable();
+    stops.dedup();
     Ok(Description {
         template: template(folder, &config)?,
         stops,

@@ -16,7 +16,7 @@ fn word_pattern(numbers: &str) -> String {
 }
 
 /// Rebuilds a `tokenizer.json` from GGUF metadata.
-pub(super) fn describe(content: &Content) -> Result<Description> {
+pub(crate) fn describe(content: &Content) -> Result<Description> {
     let tokens = texts(content, "tokenizer.ggml.tokens")?;
     let kinds = kinds(content, tokens.len())?;
     let tokenizer = match gguf_text(content, "tokenizer.ggml.model") {
@@ -153,6 +153,37 @@ fn pre_tokenizer(name: &str) -> Result<(Value, Value, bool)> {
         other => Err(ModelError::Tokenizer(format!(
             "GGUF pre-tokenizer `{other}` is not supported; supported are qwen2, deepseek-r1-qwen, llama-bpe, smollm and gpt-2"
         ))),
+    }
+}
+
+/// GGUF's name for the normaliser, pre-tokenizer and merging of a `tokenizer.json`, where it has one.
+pub(crate) fn pre_tokenizer_name(tokenizer: &Value) -> Option<&'static str> {
+    ["qwen2", "llama-bpe", "smollm", "gpt-2"]
+        .into_iter()
+        .find(|name| {
+            pre_tokenizer(name).is_ok_and(|(normalizer, pre, ignore_merges)| {
+                steps(&normalizer) == steps(&tokenizer["normalizer"])
+                    && steps(&pre) == steps(&tokenizer["pre_tokenizer"])
+                    && ignore_merges == (tokenizer["model"]["ignore_merges"] == true)
+            })
+        })
+}
+
+/// What a normaliser or pre-tokenizer does, step by step, without what changes no token.
+fn steps(value: &Value) -> Vec<String> {
+    let list = value["pretokenizers"]
+        .as_array()
+        .or_else(|| value["normalizers"].as_array());
+    if let Some(list) = list {
+        return list.iter().flat_map(steps).collect();
+    }
+    match value["type"].as_str() {
+        None => Vec::new(),
+        Some("ByteLevel") => {
+            let (space, regex) = (&value["add_prefix_space"], &value["use_regex"]);
+            vec![format!("bytes {} {}", *space == true, *regex != false)]
+        }
+        Some(_) => vec![value.to_string()],
     }
 }
 

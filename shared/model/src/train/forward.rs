@@ -184,9 +184,9 @@ pub fn gradients(
     normaliser: usize,
     settings: TrainSettings,
 ) -> Result<(f64, Gradients)> {
-    let decoder = decoder.clone();
+    let decoder = parameters.decoder(decoder);
     let threads = decoder.threads();
-    threads.install(|| compute(&decoder, parameters, examples, normaliser, settings))
+    threads.install(|| compute(decoder, parameters, examples, normaliser, settings))
 }
 
 fn compute(
@@ -230,7 +230,8 @@ fn compute(
             value: loss.sum,
         });
     }
-    let mut upstream = backward(&normed, loss.gradient, &leaf)?.1;
+    let (mut store, mut upstream) = backward(&normed, loss.gradient, &leaf)?;
+    gradients.collect(parameters, &mut store)?;
     if settings.checkpointing {
         for (layer, input) in decoder.layers.iter().zip(&inputs).rev() {
             let leaf = Var::from_tensor(input)?;
@@ -238,6 +239,12 @@ fn compute(
                 backward(&layer.train(leaf.as_tensor(), &pass)?, upstream, &leaf)?;
             gradients.collect(parameters, &mut store)?;
             upstream = dx;
+        }
+        if let (true, Some(upstream)) = (parameters.is_full(), upstream) {
+            let mut store = (decoder.embed(&tokens)? * upstream)?
+                .sum_all()?
+                .backward()?;
+            gradients.collect(parameters, &mut store)?;
         }
     } else if let Some(upstream) = upstream {
         let mut store = (last * upstream)?.sum_all()?.backward()?;

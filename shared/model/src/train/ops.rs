@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 type OpResult<T> = candle_core::Result<T>;
 
-/// x / √(mean(x²) + eps) · weight over the last dimension, with a frozen weight.
+/// x / √(mean(x²) + eps) · weight over the last dimension, with gradients to the weight only where it is a variable.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if x.device().is_cpu() && !weight.is_variable() {
         return Ok(x.contiguous()?.apply_op1(RmsNorm {
             weight: weight.clone(),
             eps: eps as f32,

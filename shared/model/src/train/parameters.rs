@@ -13,17 +13,18 @@ pub enum InitB {
     Random,
 }
 
-/// The trained values of an adapter: A and B of each targeted linear layer, in the order of the slots.
+/// The values that training changes: A and B of each targeted linear layer, in the order of the slots, or with
+/// [`Parameters::full`] every weight of the base model.
 pub struct Parameters {
-    config: LoraConfig,
     vars: Vec<NamedVar>,
     adapter: Adapter,
+    /// The base model whose weights are the variables.
+    decoder: Option<Decoder>,
 }
 
-/// One trained tensor with its name in PEFT's files (without prefix and suffix).
+/// One trained tensor with its name in PEFT's files (without prefix and suffix), or in the base model's.
 pub(super) struct NamedVar {
     pub(super) name: String,
-    pub(super) slot: usize,
     pub(super) var: Var,
 }
 
@@ -90,20 +91,58 @@ impl Parameters {
             for (half, var) in [("lora_A", a), ("lora_B", b)] {
                 vars.push(NamedVar {
                     name: format!("{}.{half}", linear.name),
-                    slot: linear.slot,
                     var,
                 });
             }
         }
-        let adapter = Adapter::new(config.clone(), tracked);
         Ok(Self {
-            config,
             vars,
-            adapter,
+            adapter: Adapter::new(config, tracked),
+            decoder: None,
         })
     }
 
-    /// The adapter as it is now. Its tensors follow the training; see [`Parameters::snapshot`] for one that does not.
+    /// Every weight of a base model: embeddings, linear layers with their biases, norms. They are copied, so the base
+    /// itself stays as it is. Memory: four times the weights (weights, gradients, two moments), besides the base.
+    ///
+    /// # Errors
+    /// A base with quantised weights, which have no gradient.
+    pub fn full(decoder: &Decoder) -> Result<Self> {
+        let mut vars = Vec::new();
+        let decoder = decoder.map_weights(&mut |name, tensor| {
+            let var = Var::from_tensor(&tensor.to_dtype(DType::F32)?.copy()?)?;
+            let tensor = var.as_tensor().clone();
+            vars.push(NamedVar {
+                name: name.to_owned(),
+                var,
+            });
+            Ok(tensor)
+        })?;
+        let none = vec![None; decoder.linears().count()];
+        Ok(Self {
+            vars,
+            adapter: Adapter::new(LoraConfig::default(), none),
+            decoder: Some(decoder),
+        })
+    }
+
+    /// Whether every weight is trained, not an adapter.
+    pub fn is_full(&self) -> bool {
+        self.decoder.is_some()
+    }
+
+    /// The model to compute with: with [`Parameters::full`] the one whose weights follow the training, else `base`.
+    pub fn decoder<'a>(&'a self, base: &'a Decoder) -> &'a Decoder {
+        self.decoder.as_ref().unwrap_or(base)
+    }
+
+    /// Number of trained values.
+    pub fn count(&self) -> usize {
+        self.vars.iter().map(|named| named.var.elem_count()).sum()
+    }
+
+    /// The adapter as it is now; with [`Parameters::full`] one that changes nothing. Its tensors follow the training; see
+    /// [`Parameters::snapshot`] for one that does not.
     pub fn adapter(&self) -> &Adapter {
         &self.adapter
     }
@@ -111,8 +150,13 @@ impl Parameters {
     /// A copy of the adapter that later steps do not change.
     ///
     /// # Errors
-    /// When memory cannot be had.
+    /// When memory cannot be had; with [`Parameters::full`], which trains no adapter.
     pub fn snapshot(&self) -> Result<Adapter> {
+        if self.is_full() {
+            return Err(ModelError::Training(
+                "full fine-tuning trains no adapter; save its weights as a model".to_owned(),
+            ));
+        }
         let copy = |pair: &LoraPair| -> Result<LoraPair> {
             Ok(LoraPair {
                 a: pair.a.copy()?.detach(),
@@ -120,11 +164,11 @@ impl Parameters {
                 scaling: pair.scaling,
             })
         };
-        let last = self.vars.last().map_or(0, |last| last.slot + 1);
+        let last = self.adapter.pairs().last().map_or(0, |(slot, _)| slot + 1);
         let pairs = (0..last)
             .map(|slot| self.adapter.pair(slot).map(copy).transpose())
             .collect::<Result<_>>()?;
-        Ok(Adapter::new(self.config.clone(), pairs))
+        Ok(Adapter::new(self.adapter.config().clone(), pairs))
     }
 
     /// Names and values, in a fixed order.

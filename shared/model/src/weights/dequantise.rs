@@ -49,6 +49,19 @@ pub(super) fn widen(bytes: &[u8], dtype: GgmlDType, count: usize) -> Result<Vec<
     Ok(out)
 }
 
+/// Values, a multiple of 32, as Q8_0.
+pub(crate) fn quantise_q8_0(values: &[f32]) -> Vec<u8> {
+    let mut out = vec![0u8; values.len() / BLOCK * Q8_0_BYTES];
+    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES)
+        .zip(values.par_chunks(PIECE))
+        .for_each(|(out, values)| {
+            out.chunks_exact_mut(Q8_0_BYTES)
+                .zip(values.chunks_exact(BLOCK))
+                .for_each(|(out, values)| round_block(values, out));
+        });
+    out
+}
+
 fn round_block(values: &[f32], out: &mut [u8]) {
     let largest = values
         .iter()

@@ -52,8 +52,8 @@ impl Matrix {
 
     /// x · Wᵀ, without a graph: (rows, inputs) → (rows, outputs).
     ///
-    /// `integers` lets a quantised matrix multiply in integers, which rounds the rows to 8 bits, as every GGUF engine
-    /// does for single tokens; many rows are multiplied in float32, which is faster for them.
+    /// `integers` lets a quantised matrix multiply in integers, which rounds the rows to 16 bits and is faster for few of
+    /// them; many rows are multiplied in float32.
     pub fn product(&self, x: &Tensor, integers: bool) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => Ok(x.matmul(&weight.t()?)?),
@@ -85,8 +85,13 @@ impl Matrix {
         }
     }
 
-    /// x · Wᵀ for training: gradients flow to x, never to W.
-    pub fn frozen_product(&self, x: &Tensor) -> Result<Tensor> {
+    /// x · Wᵀ for training: gradients flow to x, and to W only where it is a variable (full fine-tuning).
+    pub fn train_product(&self, x: &Tensor) -> Result<Tensor> {
+        if let Self::Dense(weight) = self
+            && weight.is_variable()
+        {
+            return Ok(x.matmul(&weight.t()?)?);
+        }
         Ok(x.contiguous()?.apply_op1(FrozenLinear {
             weight: self.clone(),
         })?)

@@ -1,6 +1,6 @@
 use crate::error::{ModelError, Result};
 use candle_core::safetensors::MmapedSafetensors;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,12 @@ impl SafetensorsFolder {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.contains(&format!("{}{name}", self.prefix))
+    }
+
+    /// The element type of a tensor, where candle has it.
+    pub(crate) fn dtype(&self, name: &str) -> Option<DType> {
+        let view = self.files.get(&format!("{}{name}", self.prefix)).ok()?;
+        DType::try_from(view.dtype()).ok()
     }
 
     pub(crate) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {

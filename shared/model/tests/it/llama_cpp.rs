@@ -1,18 +1,23 @@
 //! Against llama.cpp on the same GGUF files; `tests/reference/llama_cpp.mjs` says how the reference was made.
 
-use crate::folders::gguf;
-use candle_core::Device;
+use crate::folders::{gguf, tensors};
+use candle_core::{DType, Device};
 use lore_model::{Decoder, KvCache, Products, Segment, Source, Tokenizer, Wanted};
 use lore_types::{Message, Role};
 use serde_json::Value;
 
-/// Two engines round activations differently, so that of two tokens that are almost equally likely each may take the
-/// other; a larger gap between their logits would be a fault. (llama.cpp also rounds its KV cache to 16 bits.)
-const NEAR_TIE: f32 = 1.0;
+/// Prompts of ten whose greedy texts must be equal.
+const EQUAL: usize = 9;
+/// Cosine of the logits on the file itself, where llama.cpp rounds activations to 8 bits.
+const COSINE: f64 = 0.999;
+/// Cosine of the logits where it does not.
+const EXACT_COSINE: f64 = 0.999_99;
 
 struct Reference {
     system: String,
     answers: Value,
+    /// (prompts, vocabulary): llama.cpp's logits behind each prompt.
+    logits: Vec<Vec<f32>>,
     tokenizer: Tokenizer,
     decoder: Decoder,
 }
@@ -21,13 +26,7 @@ fn reference(name: &str) -> Option<Reference> {
     let path = gguf(name)?;
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
     let answers = folder.join(format!("{name}.json"));
-    if !answers.exists() {
-        eprintln!(
-            "SKIPPED: no {}; `llama_cpp.mjs` beside it says how to make it",
-            answers.display()
-        );
-        return None;
-    }
+    let logits = tensors(&folder.join(format!("{name}.safetensors")));
     let read = |file: &std::path::Path| -> Value {
         serde_json::from_str(&std::fs::read_to_string(file).expect("the reference")).expect("JSON")
     };
@@ -38,6 +37,10 @@ fn reference(name: &str) -> Option<Reference> {
             .expect("a text")
             .to_owned(),
         answers: read(&answers),
+        logits: logits["logits"]
+            .to_dtype(DType::F32)
+            .and_then(|logits| logits.to_vec2())
+            .expect("logits"),
         tokenizer: Tokenizer::load(&source).expect("the tokenizer loads"),
         decoder: Decoder::load(&source, Some(512), 0, &Device::Cpu).expect("the model loads"),
     })
@@ -52,33 +55,36 @@ fn ids(value: &Value) -> Vec<u32> {
         .collect()
 }
 
-fn forward(decoder: &Decoder, tokens: &[u32], cache: &mut KvCache, products: Products) -> Vec<f32> {
-    let logits = decoder
-        .forward(
-            &mut [Segment {
-                tokens,
-                cache,
-                adapter: None,
-            }],
-            Wanted::Last,
-            products,
-        )
-        .expect("logits");
-    logits
-        .flatten_all()
-        .and_then(|logits| logits.to_vec1())
-        .expect("numbers")
+fn forward(
+    decoder: &Decoder,
+    tokens: &[Vec<u32>],
+    caches: &mut [KvCache],
+    products: Products,
+) -> Vec<Vec<f32>> {
+    let mut segments: Vec<Segment<'_>> = tokens
+        .iter()
+        .zip(caches)
+        .map(|(tokens, cache)| Segment {
+            tokens,
+            cache,
+            adapter: None,
+        })
+        .collect();
+    decoder
+        .forward(&mut segments, Wanted::Last, products)
+        .and_then(|logits| Ok(logits.to_vec2()?))
+        .expect("logits")
 }
 
-/// Cosine of two lists around their means, since a constant added to all logits changes nothing.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let centred = |x: &[f32]| {
-        let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
-        x.iter().map(|x| f64::from(*x) - mean).collect::<Vec<_>>()
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
     };
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let (a, b) = (centred(a), centred(b));
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn argmax(logits: &[f32]) -> u32 {
@@ -88,97 +94,127 @@ fn argmax(logits: &[f32]) -> u32 {
     best.expect("logits").0
 }
 
-/// Tokens, logits and greedy text of one model; prints how many of the greedy texts are equal.
-fn compare(name: &str) {
-    let Some(Reference {
-        system,
-        answers,
-        tokenizer,
-        decoder,
-    }) = reference(name)
-    else {
-        return;
+/// The prompts' tokens, which must be llama.cpp's.
+fn prompts(reference: &Reference, name: &str) -> Vec<Vec<u32>> {
+    let tokens = |prompt: &Value| {
+        let question = prompt["question"].as_str().expect("a question");
+        let messages = [
+            Message::new(Role::System, reference.system.as_str()),
+            Message::new(Role::User, question),
+        ];
+        let tokens = reference
+            .tokenizer
+            .prompt(&messages, true)
+            .expect("a prompt")
+            .tokens;
+        assert_eq!(tokens, ids(&prompt["tokens"]), "{name}: {question}");
+        tokens
     };
-    for text in answers["texts"].as_array().expect("texts") {
+    let prompts = reference.answers["prompts"].as_array().expect("prompts");
+    prompts.iter().map(tokens).collect()
+}
+
+/// What serving computes: each prompt at once, then token by token, all together. Logits behind the prompts, and texts.
+fn serve(reference: &Reference, prompts: &[Vec<u32>]) -> (Vec<Vec<f32>>, Vec<Vec<u32>>) {
+    let decoder = &reference.decoder;
+    let mut caches: Vec<KvCache> = prompts
+        .iter()
+        .map(|_| decoder.new_cache().expect("a cache"))
+        .collect();
+    let first = forward(decoder, prompts, &mut caches, Products::Float);
+    let mut texts = vec![Vec::new(); prompts.len()];
+    let mut logits = first.clone();
+    for _ in 0..32 {
+        let next: Vec<Vec<u32>> = logits.iter().map(|row| vec![argmax(row)]).collect();
+        texts
+            .iter_mut()
+            .zip(&next)
+            .for_each(|(text, next)| text.extend(next));
+        logits = forward(decoder, &next, &mut caches, Products::Integers);
+    }
+    let stops = reference.tokenizer.stops();
+    for text in &mut texts {
+        let end = text.iter().position(|token| stops.contains(token));
+        text.truncate(end.map_or(text.len(), |end| end + 1));
+    }
+    (first, texts)
+}
+
+fn same_tokens(reference: &Reference, name: &str) {
+    for text in reference.answers["texts"].as_array().expect("texts") {
         let words = text["text"].as_str().expect("a text");
         // Hugging Face's Qwen tokenizer composes accents first (NFC) and Lore follows it; llama.cpp does not.
         if words.contains('\u{301}') && name.starts_with("qwen") {
             continue;
         }
-        let own = tokenizer.encode(words).expect("tokens");
+        let own = reference.tokenizer.encode(words).expect("tokens");
         assert_eq!(own, ids(&text["tokens"]), "{name}: {words}");
     }
-    let prompts = answers["prompts"].as_array().expect("prompts");
-    let mut equal = 0;
-    for prompt in prompts {
+}
+
+/// Tokens, logits and greedy texts of one model. Gives the number of prompts whose greedy texts are llama.cpp's on the
+/// file itself.
+///
+/// Lore multiplies activations in 16 bits or in float32, llama.cpp in 8 bits. So the same weights in float32 are the
+/// stricter reference: there logits and texts must be the same. On the file itself a text may differ only where
+/// llama.cpp's own text does, once it stops rounding.
+fn compare(name: &str) -> Option<usize> {
+    let reference = reference(name)?;
+    same_tokens(&reference, name);
+    let prompts = prompts(&reference, name);
+    let (logits, texts) = serve(&reference, &prompts);
+    let (mut equal, mut exact) = (0, 0);
+    for (index, prompt) in reference.answers["prompts"]
+        .as_array()
+        .expect("prompts")
+        .iter()
+        .enumerate()
+    {
         let question = prompt["question"].as_str().expect("a question");
-        let messages = [
-            Message::new(Role::System, system.as_str()),
-            Message::new(Role::User, question),
-        ];
-        let tokens = tokenizer.prompt(&messages, true).expect("a prompt").tokens;
-        assert_eq!(tokens, ids(&prompt["tokens"]), "{name}: {question}");
-        let mut cache = decoder.new_cache().expect("a cache");
-        let logits = forward(&decoder, &tokens, &mut cache, Products::Float);
-        let expected: Vec<f32> = prompt["logits"]
-            .as_array()
-            .expect("logits")
-            .iter()
-            .map(|logit| logit.as_f64().expect("a number") as f32)
-            .collect();
+        let close = cosine(&logits[index], &reference.logits[index]);
         let own: Vec<f32> = ids(&prompt["ids"])
             .into_iter()
-            .map(|id| logits[id as usize])
+            .map(|id| logits[index][id as usize])
             .collect();
-        let close = cosine(&own, &expected);
-        assert!(close > 0.999, "{name}: {question}: cosine {close}");
-        let gap = greedy_gap(
-            &decoder,
-            &tokenizer,
-            &mut cache,
-            logits,
-            &ids(&prompt["greedy"]),
+        let wide: Vec<f32> =
+            serde_json::from_value(prompt["wide_logits"].clone()).expect("numbers");
+        let closer = cosine(&own, &wide);
+        let (text, wide_text) = (ids(&prompt["greedy"]), ids(&prompt["wide_greedy"]));
+        let [same, same_wide] = [texts[index] == text, texts[index] == wide_text];
+        eprintln!(
+            "{name}: cosine {close:.6}, in float32 {closer:.6}; greedy text equal {same}, in float32 {same_wide}: {question}"
         );
-        eprintln!("{name}: cosine {close:.6}, greedy {gap:?}: {question}");
+        assert!(close >= COSINE, "{name}: {question}: cosine {close}");
         assert!(
-            gap.is_none_or(|gap| gap < NEAR_TIE),
-            "{name}: {question}: the greedy text leaves llama.cpp's by {gap:?}"
+            closer >= EXACT_COSINE,
+            "{name}: {question}: cosine {closer} in float32"
         );
-        equal += usize::from(gap.is_none());
+        equal += usize::from(same);
+        exact += usize::from(same_wide);
     }
     eprintln!(
-        "{name}: {equal} of {} greedy texts are equal",
+        "{name}: of {} greedy texts {equal} are equal, in float32 {exact}",
         prompts.len()
     );
-}
-
-/// Follows llama.cpp's greedy text; where another token is likelier here, by how much its logit is larger.
-fn greedy_gap(
-    decoder: &Decoder,
-    tokenizer: &Tokenizer,
-    cache: &mut KvCache,
-    mut logits: Vec<f32>,
-    expected: &[u32],
-) -> Option<f32> {
-    for token in expected {
-        let own = argmax(&logits);
-        if own != *token {
-            return Some(logits[own as usize] - logits[*token as usize]);
-        }
-        if tokenizer.stops().contains(token) {
-            return None;
-        }
-        logits = forward(decoder, &[*token], cache, Products::Integers);
-    }
-    None
-}
-
-#[test]
-fn smollm2_is_what_llama_cpp_computes() {
-    compare("smollm2-135m-instruct");
+    assert!(
+        exact >= EQUAL,
+        "{name}: only {exact} texts are equal in float32"
+    );
+    Some(equal)
 }
 
 #[test]
 fn qwen_is_what_llama_cpp_computes() {
-    compare("qwen2.5-coder-0.5b-instruct");
+    if let Some(equal) = compare("qwen2.5-coder-0.5b-instruct") {
+        assert!(equal >= EQUAL, "only {equal} texts are equal");
+    }
+}
+
+/// The 135M model's choices hang on llama.cpp's rounding: with its own KV cache in 16 bits (its default) instead of 32
+/// its texts are the same for 5 of these 10 prompts, with its weights in float32 for 6; Lore's are those of float32.
+#[test]
+fn smollm2_is_what_llama_cpp_computes() {
+    if let Some(equal) = compare("smollm2-135m-instruct") {
+        assert!(equal >= 6, "only {equal} texts are equal");
+    }
 }

@@ -1,8 +1,10 @@
 //! Tests of the decoder against numbers from elsewhere, and of what it promises.
 
 mod batches;
+mod export;
 mod folders;
 mod formats;
+mod full;
 mod generation;
 mod learned;
 mod llama_cpp;

@@ -6,12 +6,13 @@ use candle_core::quantized::GgmlDType;
 use std::arch::x86_64::{
     __m128, __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_and_si128, _mm_cvtph_ps,
     _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_movehl_ps, _mm_set1_epi8, _mm_set1_ps, _mm_shuffle_ps,
-    _mm_srli_epi16, _mm256_add_epi8, _mm256_and_si256, _mm256_andnot_si256, _mm256_castps256_ps128,
-    _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_set_m128,
-    _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
-    _mm256_set1_ps, _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_sub_epi8,
+    _mm_srli_epi16, _mm256_add_epi8, _mm256_add_epi32, _mm256_and_si256, _mm256_andnot_si256,
+    _mm256_castps256_ps128, _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_set_m128, _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setr_epi64x, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8, _mm256_slli_epi16,
+    _mm256_srl_epi16, _mm256_sub_epi8,
 };
 
 /// Whether the processor has what this module is compiled for.
@@ -86,13 +87,16 @@ macro_rules! kernel {
                     let block = $unpack(bytes, inner);
                     let index = outer * $blocks + inner;
                     for row in 0..ROWS {
-                        let values: __m256i = read(bytemuck::cast_slice(
-                            &rows[row].values[index * 32..index * 32 + 32],
-                        ));
+                        let at = index * 32..index * 32 + 32;
+                        let values = read(bytemuck::cast_slice(&rows[row].values[at.clone()]));
+                        let rests = read(bytemuck::cast_slice(&rows[row].rests[at]));
                         let scale =
                             _mm256_mul_ps(block.scale, _mm256_set1_ps(rows[row].scales[index]));
-                        sums[row] =
-                            _mm256_fmadd_ps(multiply(block.integers, values), scale, sums[row]);
+                        sums[row] = _mm256_fmadd_ps(
+                            multiply(block.integers, values, rests),
+                            scale,
+                            sums[row],
+                        );
                         minima[row] += block.minimum * rows[row].sums[index];
                     }
                 }
@@ -116,15 +120,17 @@ kernel!(q5_k, 176, 8, unpack_q5_k);
 kernel!(q6_k, 210, 8, unpack_q6_k);
 
 /// Eight sums of four products each, as float32. The signs move to the right factor, since the instruction takes an
-/// unsigned left one.
+/// unsigned left one. A pair is at most 2 · 128 · 127, so that neither it nor 256 times it overflows.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn multiply(weights: __m256i, values: __m256i) -> __m256 {
-    let pairs = _mm256_maddubs_epi16(
-        _mm256_sign_epi8(weights, weights),
-        _mm256_sign_epi8(values, weights),
-    );
-    _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+fn multiply(weights: __m256i, values: __m256i, rests: __m256i) -> __m256 {
+    let unsigned = _mm256_sign_epi8(weights, weights);
+    let high = _mm256_maddubs_epi16(unsigned, _mm256_sign_epi8(values, weights));
+    let low = _mm256_maddubs_epi16(unsigned, _mm256_sign_epi8(rests, weights));
+    _mm256_cvtepi32_ps(_mm256_add_epi32(
+        _mm256_madd_epi16(high, _mm256_set1_epi16(256)),
+        _mm256_madd_epi16(low, _mm256_set1_epi16(1)),
+    ))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
