@@ -104,17 +104,18 @@ pub(crate) fn refused(error: CatalogError) -> ApiFailure {
         }
         CatalogError::QueueFull { .. } => ErrorCode::QueueFull,
         CatalogError::File { .. } => return storage(&error),
-        CatalogError::NoFile(_) => ErrorCode::NotFound,
-        CatalogError::NoFineTuningJob(_) => ErrorCode::JobNotFound,
-        CatalogError::FileInUse { .. }
-        | CatalogError::WrongStatus { .. }
-        | CatalogError::NoEarlierPromotion(_)
-        | CatalogError::AdapterInUse { .. }
-        | CatalogError::VersionTaken { .. } => ErrorCode::Conflict,
         CatalogError::Open { .. }
         | CatalogError::NewerSchema { .. }
         | CatalogError::Sql { .. }
-        | CatalogError::Corrupt { .. } => return ApiFailure::internal(&error),
+        | CatalogError::Corrupt { .. }
+        // The trainer's; nothing here asks for them.
+        | CatalogError::NoFile(_)
+        | CatalogError::FileInUse { .. }
+        | CatalogError::NoFineTuningJob(_)
+        | CatalogError::WrongStatus { .. }
+        | CatalogError::NoEarlierPromotion(_)
+        | CatalogError::AdapterInUse { .. }
+        | CatalogError::VersionTaken { .. } => return ApiFailure::internal(&error),
     };
     let failure = ApiFailure::new(code, error.to_string());
     match &error {

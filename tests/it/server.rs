@@ -1,6 +1,7 @@
 //! One running `lore`, as a user would have it: the real binary, its own folders, port 0.
 
 use anyhow::{Context, Result, anyhow, bail};
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -128,17 +129,14 @@ impl Server {
 
     /// Uploads files in one multipart request and returns what the server says of each.
     pub async fn upload(&self, collection: &str, files: &[PathBuf]) -> Result<Vec<Value>> {
-        let mut form = reqwest::multipart::Form::new();
+        let mut form = Form::new();
         for path in files {
             let name = path
                 .file_name()
                 .and_then(|name| name.to_str())
                 .context("a file without a name")?
                 .to_owned();
-            form = form.part(
-                "file",
-                reqwest::multipart::Part::bytes(std::fs::read(path)?).file_name(name),
-            );
+            form = form.part("file", Part::bytes(std::fs::read(path)?).file_name(name));
         }
         let url = format!("{}/v1/collections/{collection}/documents", self.url);
         let answer = checked(self.http.post(url).multipart(form).send().await?).await?;
@@ -146,6 +144,49 @@ impl Server {
             .as_array()
             .context("no `data` in the answer to an upload")?
             .clone())
+    }
+
+    /// `GET path` as bytes, which has to succeed.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await?;
+        Ok(answer.error_for_status()?.bytes().await?.to_vec())
+    }
+
+    /// Uploads a data set for fine-tuning.
+    pub async fn file(&self, name: &str, bytes: Vec<u8>) -> Result<Value> {
+        let part = Part::bytes(bytes).file_name(name.to_owned());
+        let form = Form::new().text("purpose", "fine-tune").part("file", part);
+        checked(
+            self.http
+                .post(format!("{}/v1/files", self.url))
+                .multipart(form)
+                .send()
+                .await?,
+        )
+        .await
+    }
+
+    /// Imports an adapter: PEFT's two files.
+    pub async fn import(
+        &self,
+        name: &str,
+        base: &str,
+        files: Vec<(String, Vec<u8>)>,
+    ) -> Result<Value> {
+        let mut form = Form::new()
+            .text("name", name.to_owned())
+            .text("base", base.to_owned());
+        for (file, bytes) in files {
+            form = form.part("file", Part::bytes(bytes).file_name(file));
+        }
+        checked(
+            self.http
+                .post(format!("{}/v1/adapters", self.url))
+                .multipart(form)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     /// Waits until a job is over and returns it.
