@@ -1,7 +1,8 @@
 use crate::command::{
-    ask::AskArgs, collections::CollectionsCommand, completions::CompletionsArgs, demo::DemoArgs,
-    documents::DocumentsCommand, index::IndexCommand, ingest::IngestArgs, jobs::JobsCommand,
-    models::ModelsCommand, search::SearchArgs, serve::ServeArgs,
+    adapters::AdaptersCommand, ask::AskArgs, chat::ChatArgs, collections::CollectionsCommand,
+    completions::CompletionsArgs, demo::DemoArgs, documents::DocumentsCommand,
+    finetune::FinetuneCommand, index::IndexCommand, ingest::IngestArgs, jobs::JobsCommand,
+    model::ModelCommand, models::ModelsCommand, search::SearchArgs, serve::ServeArgs,
 };
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +72,8 @@ pub enum Command {
     Ingest(IngestArgs),
     /// Ask a question and get an answer with cited sources
     Ask(AskArgs),
+    /// Talk with the language model or one of its adapters, without documents
+    Chat(ChatArgs),
     /// Find the passages that match a query
     Search(SearchArgs),
     /// List, show, download and delete documents
@@ -85,6 +88,15 @@ pub enum Command {
     /// Check the indexes against the catalog
     #[command(subcommand)]
     Index(IndexCommand),
+    /// Train an adapter on examples: start, list, show, watch, cancel, pause and resume jobs
+    #[command(subcommand)]
+    Finetune(FinetuneCommand),
+    /// List, show, promote, roll back, export, import and delete trained adapters
+    #[command(subcommand)]
+    Adapters(AdaptersCommand),
+    /// Look into a model's files, and compute logits with them, without a server
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// List, fetch, locate and verify models
     #[command(subcommand)]
     Models(ModelsCommand),

@@ -70,6 +70,15 @@ impl Context {
         named.chain(set).collect()
     }
 
+    /// Takes the words of `--set` that are no keys of the configuration, which all have a dot, out of the context.
+    pub fn without_settings(&self) -> (Self, Vec<(String, String)>) {
+        let set = self.global.set.iter().cloned();
+        let (keys, settings) = set.partition(|(key, _)| key.contains('.'));
+        let mut context = self.clone();
+        context.global.set = keys;
+        (context, settings)
+    }
+
     /// The URL that was asked for in so many words.
     pub fn given_url(&self) -> Option<&str> {
         self.global.url.as_deref()

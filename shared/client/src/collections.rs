@@ -1,5 +1,7 @@
+use crate::client::read_json;
 use crate::{Client, ClientError};
 use lore_types::{Collection, Deleted, List};
+use reqwest::Method;
 use serde::Serialize;
 
 /// A collection to be made.
@@ -38,6 +40,23 @@ impl Client {
     /// See [`ClientError`].
     pub async fn create_collection(&self, new: &NewCollection) -> Result<Collection, ClientError> {
         self.post(&["v1", "collections"], new).await
+    }
+
+    /// Names the adapter that answers a collection's questions where none is asked for; `None` for the base model.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_default_adapter(
+        &self,
+        collection: &str,
+        adapter: Option<&str>,
+    ) -> Result<Collection, ClientError> {
+        let body = serde_json::json!({"default_adapter": adapter});
+        let path = ["v1", "collections", collection];
+        let response = self
+            .send(|| self.request(Method::PATCH, &path, &[]).json(&body))
+            .await?;
+        read_json(response).await
     }
 
     /// Deletes a collection and all that is in it.

@@ -2,7 +2,6 @@ use crate::{Client, ClientError};
 use lore_types::{Chunk, Deleted, Document, DocumentId, List};
 use reqwest::Method;
 use std::path::Path;
-use tokio::io::AsyncWriteExt;
 
 /// Which documents to list.
 #[derive(Clone, Debug, Default)]
@@ -135,22 +134,6 @@ impl Client {
         id: DocumentId,
         to: &Path,
     ) -> Result<u64, ClientError> {
-        let partial = to.with_added_extension("part");
-        let written = self.write_content(collection, id, &partial).await?;
-        let moved = tokio::fs::rename(&partial, to).await;
-        moved.map_err(|source| ClientError::File {
-            path: to.to_owned(),
-            source,
-        })?;
-        Ok(written)
-    }
-
-    async fn write_content(
-        &self,
-        collection: &str,
-        id: DocumentId,
-        to: &Path,
-    ) -> Result<u64, ClientError> {
         let path = [
             "v1",
             "collections",
@@ -159,23 +142,8 @@ impl Client {
             &id.to_string(),
             "content",
         ];
-        let mut response = self.send(|| self.request(Method::GET, &path, &[])).await?;
-        let failed = |source| ClientError::File {
-            path: to.to_owned(),
-            source,
-        };
-        let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
-        let mut written = 0;
-        while let Some(bytes) = response
-            .chunk()
-            .await
-            .map_err(|source| self.unreachable(source))?
-        {
-            file.write_all(&bytes).await.map_err(failed)?;
-            written += bytes.len() as u64;
-        }
-        file.sync_all().await.map_err(failed)?;
-        Ok(written)
+        let response = self.send(|| self.request(Method::GET, &path, &[])).await?;
+        self.save(response, to).await
     }
 
     /// Deletes a document from the catalog and from both indexes.

@@ -6,22 +6,30 @@
 //! Every call returns the API's own objects from `lore-types`. An answer of the server that is not a success is
 //! [`ClientError::Api`] with the server's own words; a server that cannot be reached is [`ClientError::Unreachable`].
 
+mod adapters;
 mod ask;
+mod chat;
 mod client;
 mod collections;
 mod documents;
 mod error;
 mod events;
+mod files;
+mod fine_tuning;
 mod jobs;
+mod save;
 mod server;
 mod upload;
 
+pub use adapters::{AdapterExport, AdapterFormat};
 pub use ask::{AskEvent, AskRequest, SearchRequest};
+pub use chat::{ChatEvent, ChatRequest};
 pub use client::{Client, ClientSettings};
 pub use collections::NewCollection;
 pub use documents::DocumentQuery;
 pub use error::ClientError;
 pub use events::{ServerEvent, server_events};
+pub use fine_tuning::FineTuningQuery;
 pub use jobs::JobQuery;
 pub use server::Readiness;
 pub use upload::{TextUpload, Upload};

@@ -87,7 +87,7 @@ impl Client {
         read_json(self.send_once(request.multipart(form)).await?).await
     }
 
-    fn wait(&self, error: &ClientError, attempt: u32) -> Option<Duration> {
+    pub(crate) fn wait(&self, error: &ClientError, attempt: u32) -> Option<Duration> {
         crate::client::wait_before_retry(error, attempt).filter(|_| attempt < self.retries())
     }
 }
@@ -106,7 +106,7 @@ async fn form(upload: &Upload) -> Result<Form, ClientError> {
     Ok(form.text("name", upload.name.clone()).part("file", part))
 }
 
-async fn file_part(path: &Path) -> Result<Part, ClientError> {
+pub(crate) async fn file_part(path: &Path) -> Result<Part, ClientError> {
     let failed = |source| ClientError::File {
         path: path.to_owned(),
         source,
@@ -119,7 +119,7 @@ async fn file_part(path: &Path) -> Result<Part, ClientError> {
     ))
 }
 
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()

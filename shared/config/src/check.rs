@@ -313,10 +313,9 @@ fn generator(reader: &mut Reader<'_>) -> Generator {
 }
 
 fn trainer(reader: &mut Reader<'_>, threads: NonZeroUsize) -> Trainer {
-    let memory = reader.size("trainer.max_memory");
     Trainer {
         threads: NonZeroUsize::new(reader.count("trainer.threads", 0..=1024)).unwrap_or(threads),
-        max_memory: (memory.bytes() > 0).then_some(memory),
+        max_memory: reader.optional_size("trainer.max_memory"),
         max_queue: reader.count("trainer.max_queue", 1..=MANY),
     }
 }

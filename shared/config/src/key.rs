@@ -133,7 +133,7 @@ pub const KEYS: &[Key] = &[
     secret("generator.api_key", Text("")),
     key("generator.max_queue", Integer(32)),
     key("trainer.threads", Integer(0)),
-    key("trainer.max_memory", Text("0 B")),
+    key("trainer.max_memory", Text("")),
     key("trainer.max_queue", Integer(100)),
     key("services.ingest_url", Text("")),
     key("services.trainer_url", Text("")),

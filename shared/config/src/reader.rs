@@ -177,6 +177,12 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A size, or an empty text for none.
+    pub(crate) fn optional_size(&mut self, key: &'static str) -> Option<ByteSize> {
+        let empty = matches!(self.layers.get(key).0, Value::String(text) if text.is_empty());
+        (!empty).then(|| self.size(key))
+    }
+
     pub(crate) fn duration(&mut self, key: &'static str) -> Duration {
         let text = self.text(key);
         humantime::parse_duration(&text).unwrap_or_else(|error| {

@@ -10,7 +10,7 @@ mod softmax;
 
 pub(crate) use attention::{Heads, Query, attend};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{IntegerRows, PackedRows, has_kernel, products};
+pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products};
 pub(crate) use softmax::{MaskedSoftmax, visible};
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};

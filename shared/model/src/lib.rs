@@ -7,6 +7,7 @@ mod generate;
 mod generator;
 mod inspect;
 mod kernels;
+mod logits;
 mod lora;
 mod random;
 mod settings;
@@ -22,6 +23,7 @@ pub use generator::{
     GenerateError, GenerateEvent, GenerateRequest, Generator, GeneratorInfo, TokenLogprob,
 };
 pub use inspect::{Inspection, TokenizerInspection, inspect};
+pub use logits::{LogitsFiles, write_logits};
 pub use lora::{Adapter, LoraConfig, LoraPair, TargetModules};
 pub use random::Random;
 pub use settings::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};

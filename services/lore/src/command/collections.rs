@@ -27,6 +27,21 @@ pub enum CollectionsCommand {
         /// Its name
         name: String,
     },
+    /// Choose the adapter that answers a collection's questions where none is asked for
+    Set {
+        /// The collection
+        name: String,
+        /// The adapter
+        #[arg(
+            long,
+            value_name = "ADAPTER",
+            required_unless_present = "no_default_adapter"
+        )]
+        default_adapter: Option<String>,
+        /// Answer with the base model
+        #[arg(long, conflicts_with = "default_adapter")]
+        no_default_adapter: bool,
+    },
     /// Delete a collection with all its documents
     Delete {
         /// Its name
@@ -59,6 +74,15 @@ pub async fn run(context: &Context, command: &CollectionsCommand) -> Result<(), 
             context
                 .output
                 .object(&found, || show(context.output, &found))
+        }
+        CollectionsCommand::Set {
+            name,
+            default_adapter,
+            ..
+        } => {
+            let adapter = default_adapter.as_deref();
+            let set = context.client()?.set_default_adapter(name, adapter).await?;
+            context.output.object(&set, || show(context.output, &set))
         }
         CollectionsCommand::Delete { name, yes } => delete(context, name, *yes).await,
     }
@@ -98,6 +122,9 @@ fn show(output: Output, collection: &Collection) -> Result<(), Failure> {
         "embedder     {} ({} dimensions)",
         collection.embedder, collection.dimensions
     ))?;
+    if let Some(adapter) = &collection.default_adapter {
+        output.line(format!("adapter      {adapter}"))?;
+    }
     output.line(format!("documents    {}", collection.documents))?;
     output.line(format!("chunks       {}", collection.chunks))?;
     output.line(format!("created      {}", moment(collection.created_at)))
@@ -116,18 +143,21 @@ async fn delete(context: &Context, name: &str, yes: bool) -> Result<(), Failure>
 }
 
 fn confirm(output: Output, collection: &Collection) -> Result<(), Failure> {
+    let what = format!("collection `{}`", collection.name);
+    let more = format!(" with {} documents", collection.documents);
+    confirm_deletion(output, &what, &more)
+}
+
+/// Asks a person before something is deleted; nobody there is a refusal.
+pub fn confirm_deletion(output: Output, what: &str, more: &str) -> Result<(), Failure> {
     if !output.can_ask() {
-        return Err(Failure::new(format!(
-            "collection `{}` was not deleted: nobody can be asked",
-            collection.name
-        ))
-        .hint("add --yes to delete without a question")
-        .exit(Exit::Usage));
+        return Err(
+            Failure::new(format!("{what} was not deleted: nobody can be asked"))
+                .hint("add --yes to delete without a question")
+                .exit(Exit::Usage),
+        );
     }
-    output.note(format!(
-        "delete `{}` with {} documents? [y/N]",
-        collection.name, collection.documents
-    ));
+    output.note(format!("delete {what}{more}? [y/N]"));
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::new(format!("cannot read the answer: {error}")))?;

@@ -19,6 +19,10 @@ fn help_names_every_command_and_every_exit_code() {
         "jobs",
         "index",
         "models",
+        "model",
+        "chat",
+        "finetune",
+        "adapters",
     ] {
         assert!(
             help.stdout.contains(&format!("\n  {word} ")),

@@ -5,8 +5,12 @@ use crate::error::{ModelError, Result};
 use crate::weights::Source;
 use candle_core::DType;
 use half::{bf16, f16};
+use rayon::prelude::*;
 use serde_json::{Map, json};
 use std::path::Path;
+
+/// Values that one thread converts at a time.
+const PIECE: usize = 16 * 1024;
 
 pub(super) fn write(weights: &Weights<'_>, out: &Path) -> Result<()> {
     let folder = StagedFolder::new(out)?;
@@ -64,29 +68,37 @@ fn header(names: &[Named], dtypes: &[DType]) -> String {
 }
 
 fn bytes(named: &Named, values: &[f32], dtype: DType) -> Result<Vec<u8>> {
-    Ok(match dtype {
-        DType::F16 => halves(&named.name, values)?,
-        DType::BF16 => values
-            .iter()
-            .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
-            .collect(),
-        _ => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-    })
+    match dtype {
+        DType::F16 => halves(&named.name, values),
+        DType::BF16 => Ok(spread(values, |value| bf16::from_f32(value).to_le_bytes())),
+        _ => Ok(singles(values)),
+    }
+}
+
+/// Values as `N` bytes each, on all threads.
+fn spread<const N: usize>(values: &[f32], convert: impl Fn(f32) -> [u8; N] + Sync) -> Vec<u8> {
+    let mut out = vec![0u8; values.len() * N];
+    out.par_chunks_mut(PIECE * N)
+        .zip(values.par_chunks(PIECE))
+        .for_each(|(out, values)| {
+            for (out, value) in out.chunks_exact_mut(N).zip(values) {
+                out.copy_from_slice(&convert(*value));
+            }
+        });
+    out
+}
+
+pub(super) fn singles(values: &[f32]) -> Vec<u8> {
+    spread(values, f32::to_le_bytes)
 }
 
 /// Half precision ends at 65504.
 pub(super) fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
-    if let Some(value) = values
-        .iter()
-        .find(|value| !f16::from_f32(**value).is_finite())
-    {
-        return Err(ModelError::Invalid(format!(
+    let too_large = |value: &&f32| !f16::from_f32(**value).is_finite();
+    match values.par_iter().find_any(too_large) {
+        Some(value) => Err(ModelError::Invalid(format!(
             "`{name}` holds {value}, which half precision cannot"
-        )));
+        ))),
+        None => Ok(spread(values, |value| f16::from_f32(value).to_le_bytes())),
     }
-    let halves = values.iter().map(|value| f16::from_f32(*value));
-    Ok(halves.flat_map(f16::to_le_bytes).collect())
 }

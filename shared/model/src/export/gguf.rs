@@ -1,4 +1,4 @@
-use super::folder::halves;
+use super::folder::{halves, singles};
 use super::metadata;
 use super::same::check_same;
 use super::staged::{Output, StagedFile};
@@ -146,7 +146,7 @@ impl Planned {
             Values::Weight(named) => converted(weights, named)?,
         };
         match self.element {
-            Element::F32 => Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Element::F32 => Ok(singles(&values)),
             Element::F16 => halves(&self.name, &values),
             Element::Q8_0 => match values.iter().find(|value| !value.is_finite()) {
                 Some(value) => Err(ModelError::Invalid(format!(

@@ -1,5 +1,5 @@
-//! Products of few rows with quantised matrices, in integers. The weights are read where the file is mapped, block by
-//! block, once for all rows.
+//! Products of few rows with quantised matrices, in integers. Where the processor has AVX2 the matrices are rearranged when
+//! they are loaded ([`Lanes`]), and the weights are read once for all rows; elsewhere they are dequantised row by row.
 //!
 //! Each row is rounded in blocks of 32 to 16 bits, kept as two bytes. Other GGUF engines round to 8 bits, and a small
 //! model's greedy text then depends on that noise: llama.cpp's own texts for SmolLM2 change in half of the prompts when
@@ -8,6 +8,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod blocks;
+mod lanes;
+
+pub(crate) use lanes::Lanes;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{CpuStorage, Result};
@@ -18,26 +22,36 @@ use std::borrow::Cow;
 pub(super) const BLOCK: usize = 32;
 /// Rows that are multiplied with one unpacked block at a time.
 const TOGETHER: usize = 4;
-/// Outputs that one thread computes at a time.
+/// Outputs that one thread computes at a time: a multiple of [`lanes::WIDTH`].
 const OUTPUTS: usize = 32;
 
-/// Rows of activations: x = scale · (256 · value + rest).
+/// Whether the processor has what the fast kernels are compiled for.
+fn fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Rows of activations: x = scale · (256 · value + rest). Values and rests are bytes, four in a number.
 pub(crate) struct IntegerRows {
-    values: Vec<i8>,
-    rests: Vec<i8>,
+    values: Vec<[i32; BLOCK / 4]>,
+    rests: Vec<[i32; BLOCK / 4]>,
     scales: Vec<f32>,
-    /// Sum of each block's values, scaled.
-    sums: Vec<f32>,
+    /// Sums of each block's first and last 16 values, scaled.
+    sums: Vec<[f32; 2]>,
     width: usize,
 }
 
-/// One row of [`IntegerRows`].
+/// One row of [`IntegerRows`], block by block.
 #[derive(Clone, Copy)]
-pub(super) struct IntegerRow<'a> {
-    pub(super) values: &'a [i8],
-    pub(super) rests: &'a [i8],
-    pub(super) scales: &'a [f32],
-    pub(super) sums: &'a [f32],
+struct IntegerRow<'a> {
+    values: &'a [[i32; BLOCK / 4]],
+    rests: &'a [[i32; BLOCK / 4]],
+    scales: &'a [f32],
+    sums: &'a [[f32; 2]],
 }
 
 impl IntegerRows {
@@ -45,10 +59,10 @@ impl IntegerRows {
     pub(crate) fn new(rows: &[f32], width: usize) -> Self {
         let blocks = rows.len() / BLOCK;
         let mut out = Self {
-            values: vec![0; blocks * BLOCK],
-            rests: vec![0; blocks * BLOCK],
+            values: vec![[0; BLOCK / 4]; blocks],
+            rests: vec![[0; BLOCK / 4]; blocks],
             scales: vec![0.0; blocks],
-            sums: vec![0.0; blocks],
+            sums: vec![[0.0; 2]; blocks],
             width,
         };
         round_rows(rows, &mut out);
@@ -56,17 +70,18 @@ impl IntegerRows {
     }
 
     fn row(&self, index: usize) -> IntegerRow<'_> {
-        let (start, blocks) = (index * self.width, self.width / BLOCK);
+        let blocks = self.width / BLOCK;
+        let range = index * blocks..(index + 1) * blocks;
         IntegerRow {
-            values: &self.values[start..start + self.width],
-            rests: &self.rests[start..start + self.width],
-            scales: &self.scales[index * blocks..(index + 1) * blocks],
-            sums: &self.sums[index * blocks..(index + 1) * blocks],
+            values: &self.values[range.clone()],
+            rests: &self.rests[range.clone()],
+            scales: &self.scales[range.clone()],
+            sums: &self.sums[range],
         }
     }
 
     fn count(&self) -> usize {
-        self.values.len() / self.width.max(1)
+        self.scales.len() * BLOCK / self.width.max(1)
     }
 }
 
@@ -78,12 +93,14 @@ const LARGEST: f32 = 32_383.0;
 
 #[inline(always)]
 fn round_rows_body<const FUSED: bool>(rows: &[f32], out: &mut IntegerRows) {
+    let values: &mut [i8] = bytemuck::cast_slice_mut(&mut out.values);
+    let rests: &mut [i8] = bytemuck::cast_slice_mut(&mut out.rests);
     let blocks = rows
         .chunks_exact(BLOCK)
-        .zip(out.values.chunks_exact_mut(BLOCK))
-        .zip(out.rests.chunks_exact_mut(BLOCK))
+        .zip(values.chunks_exact_mut(BLOCK))
+        .zip(rests.chunks_exact_mut(BLOCK))
         .zip(out.scales.iter_mut().zip(&mut out.sums));
-    for (((block, values), rests), (scale, sum)) in blocks {
+    for (((block, values), rests), (scale, sums)) in blocks {
         let mut largest = [0f32; 8];
         for part in block.chunks_exact(8) {
             for lane in 0..8 {
@@ -97,35 +114,45 @@ fn round_rows_body<const FUSED: bool>(rows: &[f32], out: &mut IntegerRows) {
         } else {
             0.0
         };
-        let mut total = 0i32;
-        for ((value, rest), x) in values.iter_mut().zip(rests).zip(block) {
-            let whole = (x * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
-            let high = (whole + 128) >> 8;
-            // -128 has no positive counterpart, which the kernels need.
-            let low = (whole - (high << 8)).max(-127);
-            *value = high as i8;
-            *rest = low as i8;
-            total += (high << 8) + low;
+        let mut totals = [0i32; 2];
+        for part in 0..2 {
+            for index in part * 16..part * 16 + 16 {
+                let whole =
+                    (block[index] * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
+                let high = (whole + 128) >> 8;
+                // -128 has no positive counterpart, which the kernels need.
+                let low = (whole - (high << 8)).max(-127);
+                values[index] = high as i8;
+                rests[index] = low as i8;
+                totals[part] += (high << 8) + low;
+            }
         }
-        *sum = *scale * total as f32;
+        *sums = totals.map(|total| *scale * total as f32);
     }
 }
 
 super::dispatch!(round_rows, round_rows_body, (rows: &[f32], out: &mut IntegerRows));
 
-/// Formats with a kernel; the others are widened when they are loaded.
-pub(crate) fn has_kernel(dtype: GgmlDType) -> bool {
-    use GgmlDType::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
-    matches!(dtype, Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q4K | Q5K | Q6K)
+/// A quantised matrix (outputs, inputs).
+#[derive(Clone, Copy)]
+pub(crate) enum PackedRows<'a> {
+    /// Rearranged.
+    Lanes(&'a Lanes),
+    /// As GGUF has it.
+    Blocks {
+        bytes: &'a [u8],
+        dtype: GgmlDType,
+        outputs: usize,
+    },
 }
 
-/// A quantised matrix (outputs, inputs) as bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct PackedRows<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) dtype: GgmlDType,
-    pub(crate) outputs: usize,
-    pub(crate) inputs: usize,
+impl PackedRows<'_> {
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Lanes(lanes) => lanes.outputs,
+            Self::Blocks { outputs, .. } => *outputs,
+        }
+    }
 }
 
 /// x · Wᵀ of several matrices with the same inputs, in one go: gives (rows, outputs) of each.
@@ -134,7 +161,7 @@ pub(crate) fn products(x: &IntegerRows, matrices: &[PackedRows<'_>]) -> Result<V
     // Each thread writes whole outputs of all rows: (outputs, rows), turned round below.
     let mut turned: Vec<Vec<f32>> = matrices
         .iter()
-        .map(|matrix| vec![0f32; matrix.outputs * rows])
+        .map(|matrix| vec![0f32; matrix.outputs() * rows])
         .collect();
     let pieces: Vec<(&PackedRows<'_>, usize, &mut [f32])> = matrices
         .iter()
@@ -148,7 +175,17 @@ pub(crate) fn products(x: &IntegerRows, matrices: &[PackedRows<'_>]) -> Result<V
     pieces
         .into_par_iter()
         .with_min_len(2)
-        .try_for_each(|(matrix, first, out)| piece(x, matrix, first, out))?;
+        .try_for_each(|(matrix, first, out)| match matrix {
+            PackedRows::Lanes(lanes) => {
+                groups(x, lanes, first, out);
+                Ok(())
+            }
+            PackedRows::Blocks {
+                bytes,
+                dtype,
+                outputs,
+            } => plain(x, *dtype, &bytes[first * (bytes.len() / outputs)..], out),
+        })?;
     if rows == 1 {
         return Ok(turned);
     }
@@ -167,48 +204,66 @@ fn turn(values: &[f32], rows: usize) -> Vec<f32> {
 }
 
 /// Outputs from `first` on, as many as `out` holds for all rows.
-fn piece(x: &IntegerRows, matrix: &PackedRows<'_>, first: usize, out: &mut [f32]) -> Result<()> {
+fn groups(x: &IntegerRows, lanes: &Lanes, first: usize, out: &mut [f32]) {
     let rows = x.count();
-    let width = matrix.inputs / matrix.dtype.block_size() * matrix.dtype.type_size();
-    for (index, out) in out.chunks_exact_mut(rows).enumerate() {
-        let at = (first + index) * width;
-        let weights = &matrix.bytes[at..at + width];
-        #[cfg(target_arch = "x86_64")]
-        if avx2::available() {
-            for (group, out) in out.chunks_mut(TOGETHER).enumerate() {
-                let row = |member: usize| x.row((group * TOGETHER + member).min(rows - 1));
-                avx2::dot(
-                    matrix.dtype,
-                    weights,
-                    &[row(0), row(1), row(2), row(3)],
-                    out,
-                );
+    let size = lanes.group();
+    let groups = lanes.bytes[first / lanes::WIDTH * size..].chunks_exact(size);
+    for (group, out) in groups.zip(out.chunks_mut(lanes::WIDTH * rows)) {
+        for start in (0..rows).step_by(TOGETHER) {
+            let count = TOGETHER.min(rows - start);
+            let row = |member: usize| x.row((start + member).min(rows - 1));
+            let sums = group_sums(lanes, group, &[row(0), row(1), row(2), row(3)], count);
+            for (member, sums) in sums.iter().take(count).enumerate() {
+                for (output, sum) in sums.iter().enumerate() {
+                    out[output * rows + start + member] = *sum;
+                }
             }
-            continue;
         }
-        plain(x, matrix.dtype, weights, out)?;
     }
-    Ok(())
 }
 
-/// The same numbers without vector instructions, for other processors.
+#[cfg(target_arch = "x86_64")]
+fn group_sums(
+    lanes: &Lanes,
+    group: &[u8],
+    rows: &[IntegerRow<'_>; TOGETHER],
+    count: usize,
+) -> [[f32; lanes::WIDTH]; TOGETHER] {
+    avx2::dot(lanes.form, group, rows, count)
+}
+
+/// Never called: without a kernel no matrix is rearranged.
+#[cfg(not(target_arch = "x86_64"))]
+fn group_sums(
+    _: &Lanes,
+    _: &[u8],
+    _: &[IntegerRow<'_>; TOGETHER],
+    _: usize,
+) -> [[f32; lanes::WIDTH]; TOGETHER] {
+    [[0.0; lanes::WIDTH]; TOGETHER]
+}
+
+/// Outputs of GGUF's own blocks, dequantised.
 fn plain(x: &IntegerRows, dtype: GgmlDType, weights: &[u8], out: &mut [f32]) -> Result<()> {
-    let CpuStorage::F32(weights) = dtype
-        .from_data(Cow::Borrowed(weights))
-        .dequantize(x.width)?
-    else {
-        candle_core::bail!("a quantised row gave no float32")
-    };
-    for (index, out) in out.iter_mut().enumerate() {
-        let row = x.row(index);
-        let blocks = weights
-            .chunks_exact(BLOCK)
-            .zip(row.values.chunks_exact(BLOCK))
-            .zip(row.rests.chunks_exact(BLOCK))
-            .zip(row.scales);
-        *out = blocks
-            .map(|(((weights, values), rests), scale)| scale * dot(weights, values, rests))
-            .sum();
+    let width = x.width / dtype.block_size() * dtype.type_size();
+    for (weights, out) in weights.chunks_exact(width).zip(out.chunks_mut(x.count())) {
+        let CpuStorage::F32(weights) = dtype
+            .from_data(Cow::Borrowed(weights))
+            .dequantize(x.width)?
+        else {
+            candle_core::bail!("a quantised row gave no float32")
+        };
+        for (index, out) in out.iter_mut().enumerate() {
+            let row = x.row(index);
+            let blocks = weights.chunks_exact(BLOCK).enumerate();
+            *out = blocks
+                .map(|(block, weights)| {
+                    let values: &[i8] = bytemuck::cast_slice(&row.values[block]);
+                    let rests: &[i8] = bytemuck::cast_slice(&row.rests[block]);
+                    row.scales[block] * dot(weights, values, rests)
+                })
+                .sum();
+        }
     }
     Ok(())
 }
@@ -234,9 +289,21 @@ mod tests {
         (0..count).map(|_| random.uniform() * 2.0 - 1.0).collect()
     }
 
-    /// Relative distance between the kernel and dequantised weights times the rounded rows, which is what it must compute.
-    fn distance(dtype: GgmlDType, rows: usize) -> f32 {
-        let (outputs, inputs) = (40, 512);
+    const KINDS: [GgmlDType; 10] = [
+        GgmlDType::Q4_0,
+        GgmlDType::Q4_1,
+        GgmlDType::Q5_0,
+        GgmlDType::Q5_1,
+        GgmlDType::Q8_0,
+        GgmlDType::Q2K,
+        GgmlDType::Q3K,
+        GgmlDType::Q4K,
+        GgmlDType::Q5K,
+        GgmlDType::Q6K,
+    ];
+
+    /// A random matrix in GGUF's blocks, and dequantised by candle.
+    fn matrix(dtype: GgmlDType, outputs: usize, inputs: usize) -> (Vec<u8>, Vec<f32>) {
         let weights = Tensor::from_vec(
             uniform(outputs * inputs, 1),
             (outputs, inputs),
@@ -244,63 +311,84 @@ mod tests {
         )
         .expect("a tensor");
         let packed = QTensor::quantize(&weights, dtype).expect("a quantised tensor");
-        let bytes = packed.data().expect("bytes").into_owned();
-        let x = IntegerRows::new(&uniform(rows * inputs, 2), inputs);
-        let matrix = PackedRows {
-            bytes: &bytes,
-            dtype,
-            outputs,
-            inputs,
-        };
-        let fast = products(&x, &[matrix, matrix]).expect("products");
-        assert_eq!(fast[0], fast[1]);
-        let mut slow = vec![0f32; rows];
-        let width = bytes.len() / outputs;
-        let mut worst = 0f32;
-        for output in 0..outputs {
-            plain(
-                &x,
-                dtype,
-                &bytes[output * width..(output + 1) * width],
-                &mut slow,
-            )
-            .expect("products");
-            for row in 0..rows {
-                worst = worst.max((fast[0][row * outputs + output] - slow[row]).abs());
+        let dense = packed
+            .dequantize(&Device::Cpu)
+            .and_then(|weights| weights.flatten_all()?.to_vec1())
+            .expect("values");
+        (packed.data().expect("bytes").into_owned(), dense)
+    }
+
+    #[test]
+    fn rearranged_blocks_hold_candles_values() {
+        for dtype in KINDS {
+            let (bytes, dense) = matrix(dtype, 16, 512);
+            let Some(lanes) = Lanes::new(&bytes, dtype, 16, 512) else {
+                eprintln!("SKIPPED: this processor has no AVX2");
+                return;
+            };
+            assert_eq!(lanes.dense(), dense, "{dtype:?}");
+            for row in [0, 9, 15] {
+                let own = lanes.row(row).expect("a row");
+                assert_eq!(own, dense[row * 512..(row + 1) * 512]);
             }
         }
-        worst
     }
 
     #[test]
     fn every_kernel_computes_what_dequantised_weights_give() {
-        use GgmlDType::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
-        for dtype in [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4K, Q5K, Q6K] {
-            for rows in [1, 2, 4, 5] {
-                let worst = distance(dtype, rows);
-                assert!(worst < 2e-4, "{dtype:?} with {rows} rows is off by {worst}");
+        for (dtype, rows) in KINDS
+            .into_iter()
+            .flat_map(|kind| [(kind, 1), (kind, 2), (kind, 7)])
+        {
+            let (outputs, inputs) = (40, 512);
+            let (bytes, dense) = matrix(dtype, outputs, inputs);
+            let input = uniform(rows * inputs, 2);
+            let x = IntegerRows::new(&input, inputs);
+            let blocks = PackedRows::Blocks {
+                bytes: &bytes,
+                dtype,
+                outputs,
+            };
+            let lanes = Lanes::new(&bytes, dtype, outputs, inputs);
+            let all: Vec<PackedRows<'_>> = lanes
+                .iter()
+                .map(PackedRows::Lanes)
+                .chain([blocks])
+                .collect();
+            for result in products(&x, &all).expect("products") {
+                for (index, result) in result.iter().enumerate() {
+                    let (row, output) = (index / outputs, index % outputs);
+                    let pairs = input[row * inputs..]
+                        .iter()
+                        .zip(&dense[output * inputs..(output + 1) * inputs]);
+                    let exact: f64 = pairs.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    let off = (f64::from(*result) - exact).abs();
+                    assert!(off < 2e-3, "{dtype:?} with {rows} rows is off by {off}");
+                }
             }
         }
     }
 
     #[test]
     fn a_row_gets_the_same_numbers_in_any_company() {
-        let inputs = 256;
-        let weights =
-            Tensor::from_vec(uniform(8 * inputs, 3), (8, inputs), &Device::Cpu).expect("a tensor");
-        let packed = QTensor::quantize(&weights, GgmlDType::Q4K).expect("a quantised tensor");
-        let bytes = packed.data().expect("bytes").into_owned();
-        let matrix = PackedRows {
-            bytes: &bytes,
-            dtype: GgmlDType::Q4K,
-            outputs: 8,
-            inputs,
-        };
-        let rows = uniform(7 * inputs, 4);
-        let together = products(&IntegerRows::new(&rows, inputs), &[matrix]).expect("products");
-        for (row, expected) in rows.chunks(inputs).zip(together[0].chunks(8)) {
-            let alone = products(&IntegerRows::new(row, inputs), &[matrix]).expect("products");
-            assert_eq!(alone[0], expected);
+        let (outputs, inputs) = (8, 256);
+        for dtype in KINDS {
+            let (bytes, _) = matrix(dtype, outputs, inputs);
+            let lanes = Lanes::new(&bytes, dtype, outputs, inputs);
+            let matrix = lanes.as_ref().map_or(
+                PackedRows::Blocks {
+                    bytes: &bytes,
+                    dtype,
+                    outputs,
+                },
+                PackedRows::Lanes,
+            );
+            let rows = uniform(7 * inputs, 4);
+            let together = products(&IntegerRows::new(&rows, inputs), &[matrix]).expect("products");
+            for (row, expected) in rows.chunks(inputs).zip(together[0].chunks(outputs)) {
+                let alone = products(&IntegerRows::new(row, inputs), &[matrix]).expect("products");
+                assert_eq!(alone[0], expected);
+            }
         }
     }
 }

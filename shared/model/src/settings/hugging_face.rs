@@ -1,4 +1,7 @@
-use super::{Activation, Architecture, LayerSettings, RopeScaling, RopeSettings, Settings};
+mod layers;
+mod ropes;
+
+use super::{Activation, Architecture, Settings};
 use crate::error::{ModelError, Result};
 use serde_json::{Map, Value};
 
@@ -239,155 +242,6 @@ impl Config {
         }
     }
 
-    fn layers(
-        &self,
-        architecture: Architecture,
-        count: usize,
-        rope_of: [usize; 2],
-    ) -> Result<Vec<LayerSettings>> {
-        let sliding = self.sliding_layers(architecture, count)?;
-        let window = self.window(architecture)?;
-        let layer = |sliding: bool| -> Result<LayerSettings> {
-            let window = match (sliding, window) {
-                (false, _) => None,
-                (true, Some(window)) => Some(window),
-                (true, None) => {
-                    return Err(ModelError::MissingSetting("sliding_window".to_owned()));
-                }
-            };
-            Ok(LayerSettings {
-                window,
-                rope: rope_of[usize::from(sliding)],
-            })
-        };
-        sliding.into_iter().map(layer).collect()
-    }
-
-    fn window(&self, architecture: Architecture) -> Result<Option<usize>> {
-        let default = matches!(
-            architecture,
-            Architecture::Mistral
-                | Architecture::Gemma3
-                | Architecture::Qwen2
-                | Architecture::Qwen3
-        );
-        match self.map.get("sliding_window") {
-            None if default => Ok(Some(4096)),
-            _ => self.size("sliding_window"),
-        }
-    }
-
-    /// Which layers slide, from `layer_types` or from the older settings.
-    fn sliding_layers(&self, architecture: Architecture, count: usize) -> Result<Vec<bool>> {
-        if let Some(types) = self.get("layer_types") {
-            return sliding_from_types(types, count);
-        }
-        let window = self.window(architecture)?.is_some();
-        match architecture {
-            Architecture::Llama if self.size("sliding_window")?.is_some() => {
-                Err(ModelError::unsupported("sliding_window", "set on llama"))
-            }
-            Architecture::Llama => Ok(vec![false; count]),
-            Architecture::Mistral => Ok(vec![window; count]),
-            Architecture::Qwen2 | Architecture::Qwen3 => {
-                let from = self.size("max_window_layers")?.unwrap_or(28);
-                let on = window && self.flag("use_sliding_window", false)?;
-                Ok((0..count).map(|layer| on && layer >= from).collect())
-            }
-            Architecture::Gemma3 => {
-                let pattern = self
-                    .size("sliding_window_pattern")?
-                    .or(self.size("_sliding_window_pattern")?)
-                    .unwrap_or(6)
-                    .max(1);
-                Ok((0..count)
-                    .map(|layer| !(layer + 1).is_multiple_of(pattern))
-                    .collect())
-            }
-        }
-    }
-
-    /// The rotations, and which of them full (0) and sliding (1) layers use.
-    fn ropes(
-        &self,
-        architecture: Architecture,
-        head_dim: usize,
-    ) -> Result<(Vec<RopeSettings>, [usize; 2])> {
-        let parameters = self.get("rope_parameters").and_then(Value::as_object);
-        if architecture != Architecture::Gemma3 {
-            let parameters = parameters.or(self.get("rope_scaling").and_then(Value::as_object));
-            return Ok((vec![self.rope(parameters, 10_000.0, "rope_theta")?], [0, 0]));
-        }
-        let _ = head_dim;
-        let nested = |key: &str| {
-            parameters
-                .and_then(|map| map.get(key))
-                .and_then(Value::as_object)
-        };
-        let flat = parameters
-            .filter(|map| map.contains_key("rope_type") || map.contains_key("rope_theta"));
-        let full = nested("full_attention")
-            .or(flat)
-            .or(self.get("rope_scaling").and_then(Value::as_object));
-        let full = self.rope(full, 1_000_000.0, "rope_theta")?;
-        let sliding = match nested("sliding_attention") {
-            Some(map) => self.rope(Some(map), 10_000.0, "rope_local_base_freq")?,
-            None => RopeSettings {
-                theta: self.number("rope_local_base_freq")?.unwrap_or(10_000.0),
-                scaling: RopeScaling::None,
-            },
-        };
-        Ok((vec![full, sliding], [0, 1]))
-    }
-
-    fn rope(
-        &self,
-        parameters: Option<&Map<String, Value>>,
-        theta: f64,
-        theta_key: &str,
-    ) -> Result<RopeSettings> {
-        let own = parameters
-            .map(|map| number(map, "rope_theta"))
-            .transpose()?
-            .flatten();
-        let theta = own.or(self.number(theta_key)?).unwrap_or(theta);
-        let scaling = parameters.map_or(Ok(RopeScaling::None), |map| self.rope_scaling(map))?;
-        Ok(RopeSettings { theta, scaling })
-    }
-
-    fn rope_scaling(&self, map: &Map<String, Value>) -> Result<RopeScaling> {
-        if let Some(part) = number(map, "partial_rotary_factor")?.filter(|part| *part != 1.0) {
-            return Err(ModelError::unsupported(
-                "rope_parameters.partial_rotary_factor",
-                part,
-            ));
-        }
-        let kind = map
-            .get("rope_type")
-            .or(map.get("type"))
-            .and_then(Value::as_str)
-            .unwrap_or("default");
-        let needed = |key: &str| {
-            number(map, key)?
-                .ok_or_else(|| ModelError::MissingSetting(format!("rope_scaling.{key}")))
-        };
-        match kind {
-            "default" => Ok(RopeScaling::None),
-            "linear" => Ok(RopeScaling::Linear(needed("factor")?)),
-            "llama3" => Ok(RopeScaling::Llama3 {
-                factor: needed("factor")?,
-                low_freq_factor: needed("low_freq_factor")?,
-                high_freq_factor: needed("high_freq_factor")?,
-                original_max_position_embeddings: needed("original_max_position_embeddings")?,
-            }),
-            other => Err(ModelError::UnsupportedSetting {
-                setting: "rope_type".to_owned(),
-                value: other.to_owned(),
-                remedy: Some("supported are default, linear and llama3".to_owned()),
-            }),
-        }
-    }
-
     fn token_ids(&self, key: &str) -> Vec<u32> {
         token_ids(self.get(key))
     }
@@ -401,19 +255,6 @@ fn number(map: &Map<String, Value>, key: &str) -> Result<Option<f64>> {
             .map(Some)
             .ok_or_else(|| ModelError::MissingSetting(key.to_owned())),
     }
-}
-
-fn sliding_from_types(types: &Value, count: usize) -> Result<Vec<bool>> {
-    let types = types
-        .as_array()
-        .filter(|types| types.len() == count)
-        .ok_or_else(|| ModelError::MissingSetting("layer_types".to_owned()))?;
-    let sliding = |kind: &Value| match kind.as_str() {
-        Some("full_attention") => Ok(false),
-        Some("sliding_attention") => Ok(true),
-        _ => Err(ModelError::unsupported("layer_types", kind)),
-    };
-    types.iter().map(sliding).collect()
 }
 
 /// A token id or a list of them.

@@ -32,23 +32,6 @@ fn dequantise_piece(bytes: &[u8], dtype: GgmlDType, out: &mut [f32]) -> Result<(
     Ok(())
 }
 
-/// The same weights as Q8_0 (1 byte and a bit a weight), for the few formats that nothing multiplies fast.
-pub(super) fn widen(bytes: &[u8], dtype: GgmlDType, count: usize) -> Result<Vec<u8>> {
-    let mut out = vec![0u8; count / BLOCK * Q8_0_BYTES];
-    let piece_bytes = PIECE / dtype.block_size() * dtype.type_size();
-    out.par_chunks_mut(PIECE / BLOCK * Q8_0_BYTES)
-        .zip(bytes.par_chunks(piece_bytes))
-        .try_for_each(|(out, bytes)| -> Result<()> {
-            let mut values = vec![0f32; out.len() / Q8_0_BYTES * BLOCK];
-            dequantise_piece(bytes, dtype, &mut values)?;
-            out.chunks_exact_mut(Q8_0_BYTES)
-                .zip(values.chunks_exact(BLOCK))
-                .for_each(|(out, values)| round_block(values, out));
-            Ok(())
-        })?;
-    Ok(out)
-}
-
 /// Values, a multiple of 32, as Q8_0.
 pub(crate) fn quantise_q8_0(values: &[f32]) -> Vec<u8> {
     let mut out = vec![0u8; values.len() / BLOCK * Q8_0_BYTES];

@@ -134,12 +134,7 @@ impl Matrix {
             )?));
         }
         if device.is_cpu() {
-            return Ok(Self::Packed(Packed::new(
-                bytes,
-                dtype,
-                shape,
-                for_products,
-            )?));
+            return Ok(Self::Packed(Packed::new(bytes, dtype, shape, for_products)));
         }
         let storage = QStorage::from_data(Cow::Borrowed(bytes.get()), device, dtype)?;
         Ok(Self::Quantised(Arc::new(QTensor::new(

@@ -1,19 +1,25 @@
 use super::dequantise;
 use crate::error::Result;
-use crate::kernels::{IntegerRows, PackedRows, has_kernel, products};
+use crate::kernels::{IntegerRows, Lanes, PackedRows, products};
 use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A quantised matrix (outputs, inputs) on the CPU, read where its file is mapped, or from memory when it had to be rearranged.
+/// A quantised matrix (outputs, inputs) on the CPU: read where its file is mapped, or rearranged for fast products.
 #[derive(Clone)]
 pub struct Packed {
-    bytes: Bytes,
+    stored: Stored,
     dtype: GgmlDType,
     outputs: usize,
     inputs: usize,
+}
+
+#[derive(Clone)]
+enum Stored {
+    Blocks(Bytes),
+    Lanes(Arc<Lanes>),
 }
 
 #[derive(Clone)]
@@ -33,6 +39,21 @@ impl Bytes {
             Self::Owned(bytes) => bytes,
         }
     }
+
+    /// Tells the system that the bytes are not needed in memory any more; they can be read again at any time.
+    fn forget(&self) {
+        #[cfg(unix)]
+        if let Self::Mapped { map, start, end } = self {
+            #[expect(
+                unsafe_code,
+                reason = "the map is of a file and read only, so that pages that are dropped are read from it again"
+            )]
+            // SAFETY: see the reason above. That it does not work somewhere is no fault: the pages stay.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, *start, end - start)
+            };
+        }
+    }
 }
 
 impl fmt::Debug for Packed {
@@ -46,28 +67,27 @@ impl fmt::Debug for Packed {
 }
 
 impl Packed {
-    /// The matrix; a format without a kernel is widened to 8 bits first when `for_products`.
+    /// The matrix; `for_products` rearranges it, where the processor and the shape allow it.
     pub(super) fn new(
         bytes: Bytes,
         dtype: GgmlDType,
         [outputs, inputs]: [usize; 2],
         for_products: bool,
-    ) -> Result<Self> {
-        if !for_products || has_kernel(dtype) {
-            return Ok(Self {
-                bytes,
-                dtype,
-                outputs,
-                inputs,
-            });
-        }
-        let wide = dequantise::widen(bytes.get(), dtype, outputs * inputs)?;
-        Ok(Self {
-            bytes: Bytes::Owned(Arc::new(wide)),
-            dtype: GgmlDType::Q8_0,
+    ) -> Self {
+        let lanes = for_products.then(|| Lanes::new(bytes.get(), dtype, outputs, inputs));
+        let stored = match lanes.flatten() {
+            Some(lanes) => {
+                bytes.forget();
+                Stored::Lanes(Arc::new(lanes))
+            }
+            None => Stored::Blocks(bytes),
+        };
+        Self {
+            stored,
+            dtype,
             outputs,
             inputs,
-        })
+        }
     }
 
     pub(super) fn dims(&self) -> (usize, usize) {
@@ -79,15 +99,20 @@ impl Packed {
     }
 
     pub(super) fn size_in_bytes(&self) -> usize {
-        self.bytes.get().len()
+        match &self.stored {
+            Stored::Blocks(bytes) => bytes.get().len(),
+            Stored::Lanes(lanes) => lanes.size_in_bytes(),
+        }
     }
 
     fn rows(&self) -> PackedRows<'_> {
-        PackedRows {
-            bytes: self.bytes.get(),
-            dtype: self.dtype,
-            outputs: self.outputs,
-            inputs: self.inputs,
+        match &self.stored {
+            Stored::Blocks(bytes) => PackedRows::Blocks {
+                bytes: bytes.get(),
+                dtype: self.dtype,
+                outputs: self.outputs,
+            },
+            Stored::Lanes(lanes) => PackedRows::Lanes(lanes),
         }
     }
 
@@ -111,8 +136,12 @@ impl Packed {
 
     /// The whole matrix as float32.
     pub(super) fn dense(&self) -> Result<Tensor> {
-        let values =
-            dequantise::dequantise(self.bytes.get(), self.dtype, self.outputs * self.inputs)?;
+        let values = match &self.stored {
+            Stored::Blocks(bytes) => {
+                dequantise::dequantise(bytes.get(), self.dtype, self.outputs * self.inputs)?
+            }
+            Stored::Lanes(lanes) => lanes.dense(),
+        };
         Ok(Tensor::from_vec(
             values,
             (self.outputs, self.inputs),
@@ -122,20 +151,26 @@ impl Packed {
 
     /// Some rows of the matrix as float32: (ids, inputs).
     pub(super) fn embedding(&self, ids: &[u32]) -> Result<Tensor> {
-        let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
         let mut values = Vec::with_capacity(ids.len() * self.inputs);
         for id in ids {
-            let start = *id as usize * width;
-            let row = self.bytes.get().get(start..start + width);
-            let row = row.ok_or_else(|| {
-                candle_core::Error::Msg(format!("row {id} of a table of {}", self.outputs))
-            })?;
-            values.extend(dequantise::dequantise(row, self.dtype, self.inputs)?);
+            values.extend(self.row(*id as usize)?);
         }
         Ok(Tensor::from_vec(
             values,
             (ids.len(), self.inputs),
             &Device::Cpu,
         )?)
+    }
+    fn row(&self, index: usize) -> Result<Vec<f32>> {
+        let missing =
+            || candle_core::Error::Msg(format!("row {index} of a table of {}", self.outputs));
+        match &self.stored {
+            Stored::Lanes(lanes) => Ok(lanes.row(index).ok_or_else(missing)?),
+            Stored::Blocks(bytes) => {
+                let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
+                let row = bytes.get().get(index * width..(index + 1) * width);
+                dequantise::dequantise(row.ok_or_else(missing)?, self.dtype, self.inputs)
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the decoder against numbers from elsewhere, and of what it promises.
 
+mod adapters;
 mod batches;
 mod export;
 mod folders;

@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
     let told = show(context, args, &config, &client, &steps).await;
     match server {
         Some(server) if told.is_ok() && !args.exit => {
-            serve_on(context.output, server, &client).await
+            serve_on(context.output, server, &client, &args.collection).await
         }
         Some(server) => server.stop().await.and(told),
         None => told,
@@ -149,16 +149,26 @@ async fn questions(args: &DemoArgs, client: &Client) -> Result<Vec<String>, Fail
     questions::about(client, &args.collection, QUESTIONS).await
 }
 
-async fn serve_on(output: Output, server: Server, client: &Client) -> Result<(), Failure> {
+async fn serve_on(
+    output: Output,
+    server: Server,
+    client: &Client,
+    collection: &str,
+) -> Result<(), Failure> {
     let url = client.url();
+    // `cargo run` leaves nothing on the PATH.
+    let lore =
+        std::env::current_exe().map_or_else(|_| "lore".into(), |path| path.display().to_string());
     output.note("");
     output.note(format!(
         "Lore listens on {}. Stop it with Ctrl-C.",
         paint_note(url).bold()
     ));
-    output.note("In another terminal: lore ask --collection demo \"your question\"");
     output.note(format!(
-        "Over HTTP: curl {url}/v1/ask --json '{{\"collection\": \"demo\", \"question\": \"…\"}}'"
+        "In another terminal: {lore} ask --url {url} --collection {collection} \"your question\""
+    ));
+    output.note(format!(
+        "Over HTTP: curl {url}/v1/ask --json '{{\"collection\": \"{collection}\", \"question\": \"…\"}}'"
     ));
     server.until(shutdown::requested()).await
 }

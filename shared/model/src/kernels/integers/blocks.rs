@@ -1,0 +1,145 @@
+use super::BLOCK;
+use candle_core::quantized::GgmlDType;
+use half::f16;
+
+/// 32 weights of GGUF's: weight = scale · (code - zero) + minimum, where `zero` belongs to the format. Formats with scales
+/// for 16 weights have two of each.
+pub(super) struct Codes {
+    pub(super) codes: [u8; BLOCK],
+    pub(super) scales: [f32; 2],
+    pub(super) minima: [f32; 2],
+}
+
+/// Block `index` of a (super)block's bytes.
+///
+/// # Source
+/// The layouts are those of `ggml-common.h`.
+pub(super) fn unpack(dtype: GgmlDType, bytes: &[u8], index: usize) -> Codes {
+    let mut out = Codes::empty();
+    match dtype {
+        GgmlDType::Q4_0 => {
+            out.scales[0] = half(bytes, 0);
+            nibbles(&bytes[2..], &mut out.codes);
+        }
+        GgmlDType::Q4_1 => {
+            (out.scales[0], out.minima[0]) = (half(bytes, 0), half(bytes, 2));
+            nibbles(&bytes[4..], &mut out.codes);
+        }
+        GgmlDType::Q5_0 => {
+            out.scales[0] = half(bytes, 0);
+            nibbles(&bytes[6..], &mut out.codes);
+            fifth_bits(&bytes[2..6], &mut out.codes);
+        }
+        GgmlDType::Q5_1 => {
+            (out.scales[0], out.minima[0]) = (half(bytes, 0), half(bytes, 2));
+            nibbles(&bytes[8..], &mut out.codes);
+            fifth_bits(&bytes[4..8], &mut out.codes);
+        }
+        GgmlDType::Q8_0 => {
+            out.scales[0] = half(bytes, 0);
+            out.codes.copy_from_slice(&bytes[2..2 + BLOCK]);
+        }
+        GgmlDType::Q2K => q2_k(bytes, index, &mut out),
+        GgmlDType::Q3K => q3_k(bytes, index, &mut out),
+        GgmlDType::Q4K => {
+            pair_of_six(bytes, index, &mut out);
+            shared_nibbles(&bytes[16..], index, &mut out.codes);
+        }
+        GgmlDType::Q5K => {
+            pair_of_six(bytes, index, &mut out);
+            shared_nibbles(&bytes[48..], index, &mut out.codes);
+            for (code, high) in out.codes.iter_mut().zip(&bytes[16..48]) {
+                *code |= (high >> index & 1) << 4;
+            }
+        }
+        _ => q6_k(bytes, index, &mut out),
+    }
+    out
+}
+
+fn half(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// 16 bytes: the low halves first, then the high ones.
+fn nibbles(bytes: &[u8], codes: &mut [u8; BLOCK]) {
+    for (index, byte) in bytes[..16].iter().enumerate() {
+        (codes[index], codes[index + 16]) = (byte & 15, byte >> 4);
+    }
+}
+
+fn fifth_bits(bytes: &[u8], codes: &mut [u8; BLOCK]) {
+    for (index, code) in codes.iter_mut().enumerate() {
+        *code |= (bytes[index / 8] >> (index % 8) & 1) << 4;
+    }
+}
+
+/// Two blocks of a superblock share 32 bytes.
+fn shared_nibbles(bytes: &[u8], index: usize, codes: &mut [u8; BLOCK]) {
+    let shift = index % 2 * 4;
+    let at = index / 2 * 32;
+    for (code, byte) in codes.iter_mut().zip(&bytes[at..at + 32]) {
+        *code = byte >> shift & 15;
+    }
+}
+
+/// Scale and minimum from the 12 bytes in which Q4_K and Q5_K pack eight pairs of 6 bits.
+fn pair_of_six(bytes: &[u8], index: usize, out: &mut Codes) {
+    let packed = &bytes[4..16];
+    let (scale, minimum) = if index < 4 {
+        (packed[index] & 63, packed[index + 4] & 63)
+    } else {
+        (
+            (packed[index + 4] & 15) | ((packed[index - 4] >> 6) << 4),
+            (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4),
+        )
+    };
+    out.scales[0] = half(bytes, 0) * f32::from(scale);
+    out.minima[0] = -half(bytes, 2) * f32::from(minimum);
+}
+
+/// 16 bytes of scales and minima, 64 of pairs of bits, two halves.
+fn q2_k(bytes: &[u8], index: usize, out: &mut Codes) {
+    let (d, minimum) = (half(bytes, 80), half(bytes, 82));
+    let pairs = &bytes[16 + index / 4 * 32..];
+    for (code, byte) in out.codes.iter_mut().zip(pairs) {
+        *code = byte >> (index % 4 * 2) & 3;
+    }
+    for part in 0..2 {
+        let packed = bytes[index * 2 + part];
+        out.scales[part] = d * f32::from(packed & 15);
+        out.minima[part] = -minimum * f32::from(packed >> 4);
+    }
+}
+
+/// 32 bytes of high bits, 64 of pairs of bits, 12 of scales of 6 bits, a half.
+fn q3_k(bytes: &[u8], index: usize, out: &mut Codes) {
+    let d = half(bytes, 108);
+    let pairs = &bytes[32 + index / 4 * 32..];
+    for (at, code) in out.codes.iter_mut().enumerate() {
+        let high = bytes[at] >> index & 1;
+        *code = (pairs[at] >> (index % 4 * 2) & 3) | high << 2;
+    }
+    let packed = &bytes[96..108];
+    for part in 0..2 {
+        let place = index * 2 + part;
+        let low = packed[place % 8] >> (place / 8 * 4) & 15;
+        let high = packed[8 + place % 4] >> (place / 4 * 2) & 3;
+        out.scales[part] = d * (f32::from(low | high << 4) - 32.0);
+    }
+}
+
+/// 128 bytes of low nibbles, 64 of high pairs of bits, 16 scales of 16 weights, a half.
+fn q6_k(bytes: &[u8], index: usize, out: &mut Codes) {
+    let (part, quarter) = (index / 4, index % 4);
+    let low = &bytes[part * 64 + quarter % 2 * 32..];
+    let high = &bytes[128 + part * 32..];
+    let d = half(bytes, 208);
+    for (at, code) in out.codes.iter_mut().enumerate() {
+        let low = low[at] >> (quarter / 2 * 4) & 15;
+        *code = low | (high[at] >> (quarter * 2) & 3) << 4;
+    }
+    for (half, scale) in out.scales.iter_mut().enumerate() {
+        *scale = d * f32::from(bytes[192 + index * 2 + half] as i8);
+    }
+}
