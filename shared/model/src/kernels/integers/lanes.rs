@@ -1,5 +1,5 @@
 use super::BLOCK;
-use super::blocks::{Codes, unpack};
+use super::blocks::{Codes, unpack, widened};
 use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
@@ -70,6 +70,7 @@ impl Form {
         self.codes() + RECORD / 8 * self.bits
     }
 
+    #[inline(always)]
     fn put(self, record: &mut [u8], index: usize, value: f32) {
         let at = index * self.number();
         let place = record.get_mut(at..at + self.number());
@@ -80,9 +81,10 @@ impl Form {
         }
     }
 
+    #[inline(always)]
     fn get(self, record: &[u8], index: usize) -> f32 {
         match (self.halves, &record[index * self.number()..]) {
-            (true, [a, b, ..]) => f16::from_le_bytes([*a, *b]).to_f32(),
+            (true, [a, b, ..]) => widened(u16::from_le_bytes([*a, *b])),
             (false, [a, b, c, d, ..]) => f32::from_le_bytes([*a, *b, *c, *d]),
             _ => 0.0,
         }
@@ -154,7 +156,8 @@ impl Lanes {
 }
 
 /// Eight rows of GGUF's blocks as records.
-fn rearrange(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
+#[inline(always)]
+fn rearrange_body<const FUSED: bool>(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
     let row = rows.len() / WIDTH;
     let super_block = dtype.block_size() / BLOCK;
     for (index, record) in out.chunks_exact_mut(form.size()).enumerate() {
@@ -181,7 +184,10 @@ fn rearrange(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
     }
 }
 
+crate::kernels::dispatch!(rearrange, rearrange_body, (form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]));
+
 /// Codes by steps: whole bytes; or the low four bits of steps s and s + 4 in one byte, then the higher bits of all steps.
+#[inline(always)]
 fn pack(bits: usize, steps: &[[u8; BLOCK]; 8], out: &mut [u8]) {
     if bits == 8 {
         out.chunks_exact_mut(BLOCK)
@@ -277,6 +283,7 @@ crate::kernels::dispatch!(widen, widen_body, (form: Form, group: &[u8], inputs: 
 
 impl Codes {
     /// Nothing yet.
+    #[inline(always)]
     pub(super) fn empty() -> Self {
         Self {
             codes: [0; BLOCK],
