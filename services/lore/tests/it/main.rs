@@ -5,3 +5,4 @@ mod edges;
 mod flow;
 mod offline;
 mod server;
+mod stopping;

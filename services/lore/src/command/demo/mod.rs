@@ -160,7 +160,10 @@ async fn serve_on(output: Output, server: Server, client: &Client) -> Result<(),
     output.note(format!(
         "Over HTTP: curl {url}/v1/ask --json '{{\"collection\": \"demo\", \"question\": \"…\"}}'"
     ));
-    server.until(shutdown::requested()).await
+    tokio::select! {
+        ended = server.until(shutdown::requested()) => ended,
+        failure = shutdown::insisted() => Err(failure),
+    }
 }
 
 /// Tells how long each step took.
