@@ -86,7 +86,12 @@ fn what_cannot_be_trained_is_told(home: &Home) {
     assert_eq!(missing.code, Some(3), "{missing:?}");
     let bad = start(home, &["--dataset", "bad.jsonl"]);
     assert_eq!(bad.code, Some(1), "{bad:?}");
-    for said in ["line 2: ", "line 3: ", "`output` is missing", "not JSON"] {
+    for said in [
+        "line 2: ",
+        "line 3: ",
+        "`instruction` is a number",
+        "not JSON",
+    ] {
         assert!(bad.stderr.contains(said), "{said} in {}", bad.stderr);
     }
     let unknown = home.run(&[
