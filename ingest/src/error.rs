@@ -143,6 +143,16 @@ fn storage(error: &CatalogError) -> ApiFailure {
     .cause(error)
 }
 
+/// What a client is told when it names an embedder that Lore does not know.
+pub(crate) fn unknown_embedder(name: &str, known: &[String]) -> ApiFailure {
+    ApiFailure::new(ErrorCode::InvalidRequest, format!("no embedder `{name}`"))
+        .hint(format!(
+            "there are {}; a model of your own is named by `models.embedder` in the configuration",
+            known.join(", ")
+        ))
+        .param("embedder")
+}
+
 /// What a client is told when an embedder cannot be used.
 pub(crate) fn no_embedder(name: &str, error: &EmbedError) -> ApiFailure {
     if error.is_missing_model() {

@@ -38,9 +38,11 @@ pub(crate) enum Command {
     /// Remove what was deleted.
     Sweep(oneshot::Sender<()>),
     /// Compare, and repair where the truth value says so.
+    /// The first sender hears that it begins; where nobody waits for that any more, it does not.
     Verify(
         Option<String>,
         bool,
+        oneshot::Sender<()>,
         oneshot::Sender<Result<IndexReport, ApiFailure>>,
     ),
     /// End once everything before it is done.
@@ -67,7 +69,7 @@ impl Indexer {
 
     /// Works until it is told to stop.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        self.sweep().await;
+        survived("the first sweep", self.sweep()).await;
         let mut next = None;
         loop {
             let command = match next.take() {
@@ -83,7 +85,9 @@ impl Indexer {
                     self.guarded(batch).await;
                 }
                 Some(Command::Stop) | None => return,
-                Some(other) => self.serve(other).await,
+                Some(other) => {
+                    survived(other.name(), self.serve(other)).await;
+                }
             }
         }
     }
@@ -105,7 +109,10 @@ impl Indexer {
                 self.optimize_when_quiet(&done).await;
                 let _ = done.send(());
             }
-            Command::Verify(collection, repair, done) => {
+            Command::Verify(collection, repair, begun, done) => {
+                if begun.send(()).is_err() {
+                    return;
+                }
                 let report = verify::verify(self, collection.as_deref(), repair).await;
                 let _ = done.send(report);
             }
@@ -143,11 +150,7 @@ impl Indexer {
     /// Indexes a batch; a panic is its documents' failure and not the indexer's end.
     async fn guarded(&mut self, batch: Vec<Prepared>) {
         let jobs: Vec<_> = batch.iter().map(|one| one.task.job.id).collect();
-        if AssertUnwindSafe(self.index_all(batch))
-            .catch_unwind()
-            .await
-            .is_ok()
-        {
+        if survived("indexing", self.index_all(batch)).await {
             return;
         }
         for job in jobs {
@@ -204,7 +207,26 @@ impl Indexer {
     }
 }
 
+/// Does something; false where it panicked, which is the end of that thing and not of the indexer.
+async fn survived(what: &'static str, work: impl Future<Output = ()>) -> bool {
+    let survived = AssertUnwindSafe(work).catch_unwind().await.is_ok();
+    if !survived {
+        tracing::error!(what, "a fault in Lore stopped a step of the indexer");
+    }
+    survived
+}
+
 impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Index(_) => "indexing",
+            Self::Create(..) => "making a collection",
+            Self::Sweep(_) => "removing what was deleted",
+            Self::Verify(..) => "comparing the indexes",
+            Self::Stop => "stopping",
+        }
+    }
+
     /// What is done when nobody asks for anything: a sweep that nobody waits for.
     fn idle() -> Self {
         Self::Sweep(oneshot::channel().0)

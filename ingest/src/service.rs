@@ -4,10 +4,12 @@ use crate::indexer::{Command, Indexer, QUEUE};
 use crate::parse::ParserPool;
 use crate::state::State;
 use crate::{IngestError, IngestSettings, http, worker};
+use futures::FutureExt;
 use lore_catalog::{Catalog, Lease, Originals};
 use lore_embed::EmbedderRegistry;
 use lore_index::{DenseIndex, LexicalWriter};
 use std::fs::{File, TryLockError};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ pub struct IngestService {
     workers: JoinSet<()>,
     indexer: JoinHandle<()>,
     heartbeat: JoinHandle<()>,
+    ended: CancellationToken,
     /// Held for as long as this process may write.
     _lock: File,
 }
@@ -83,13 +86,16 @@ impl IngestService {
         for _ in 0..state.settings.workers.max(1) {
             workers.spawn(worker::work(state.clone()));
         }
-        let indexer = tokio::spawn(Indexer::new(state.clone()).run(commands));
+        let ended = CancellationToken::new();
+        let indexing = Indexer::new(state.clone()).run(commands);
+        let indexer = tokio::spawn(until_the_end(indexing, state.clone(), ended.clone()));
         let heartbeat = tokio::spawn(heartbeat(state.clone()));
         Ok(Self {
             state,
             workers,
             indexer,
             heartbeat,
+            ended,
             _lock: lock,
         })
     }
@@ -107,6 +113,12 @@ impl IngestService {
         self.state.catalog.check().await?;
         self.state.dense.check().await?;
         Ok(())
+    }
+
+    /// Waits until the indexer ends without having been told to, which only a fault in Lore brings about. Nothing is
+    /// indexed or removed any more then, so the process should end.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.ended.clone().cancelled_owned()
     }
 
     /// Stops taking jobs and ends the event streams, so that the server can close its connections.
@@ -152,6 +164,19 @@ impl Drop for IngestService {
         self.state.stopping.cancel();
         self.indexer.abort();
         self.heartbeat.abort();
+    }
+}
+
+/// Runs the indexer, and tells where it ends before the service stops.
+async fn until_the_end(
+    indexing: impl Future<Output = ()>,
+    state: Arc<State>,
+    ended: CancellationToken,
+) {
+    let panicked = AssertUnwindSafe(indexing).catch_unwind().await.is_err();
+    if panicked || !state.stopping.is_cancelled() {
+        tracing::error!(panicked, "the indexer ended");
+        ended.cancel();
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct IngestSettings {
     /// The embedder of a collection that is made without naming one.
     pub default_embedder: String,
+    /// Names that no collection may take, because `model` of a chat means something else by them: the language model.
+    pub reserved: Vec<String>,
     /// Documents that are read and embedded at the same time.
     pub workers: usize,
     /// Bytes of the largest document.
@@ -32,6 +34,7 @@ impl Default for IngestSettings {
     fn default() -> Self {
         Self {
             default_embedder: "multilingual-e5-small".to_owned(),
+            reserved: Vec::new(),
             workers: 1,
             max_document: 64 << 20,
             max_body: 256 << 20,

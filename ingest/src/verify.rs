@@ -6,10 +6,10 @@ use crate::indexer::Indexer;
 use lore_http::{ApiFailure, ErrorCode};
 use lore_index::{IndexError, IndexedId};
 use lore_types::{CollectionReport, IndexReport, JobId, OrphanCollection, SideReport};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-/// Collections compared at most, when all are.
-const COLLECTIONS: u32 = 10_000;
+/// Collections that are read from the catalog at a time.
+const PAGE: u32 = 1_000;
 
 /// Compares one collection or all of them; with `repair`, removes what is too much and queues what is missing.
 pub(crate) async fn verify(
@@ -49,11 +49,15 @@ async fn names(indexer: &Indexer, collection: Option<&str>) -> Result<Vec<String
     if let Some(name) = collection {
         return Ok(vec![catalog.collection(name).await.map_err(refused)?.name]);
     }
-    let all = catalog
-        .collections(None, COLLECTIONS)
-        .await
-        .map_err(refused)?;
-    Ok(all.items.into_iter().map(|one| one.name).collect())
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let after = names.last().map(String::as_str);
+        let page = catalog.collections(after, PAGE).await.map_err(refused)?;
+        names.extend(page.items.into_iter().map(|one| one.name));
+        if !page.has_more {
+            return Ok(names);
+        }
+    }
 }
 
 async fn compare_collection(
@@ -131,6 +135,7 @@ async fn repair_collection(
 async fn orphans(indexer: &Indexer, known: &[String]) -> Result<Vec<OrphanCollection>, ApiFailure> {
     let state = &indexer.state;
     let leaving = state.catalog.doomed_collections().await.map_err(refused)?;
+    let known: HashSet<&String> = known.iter().collect();
     let sides = [
         ("dense", state.dense.collections().await),
         ("lexical", state.lexical.collections().await),

@@ -1,4 +1,4 @@
-use crate::error::{no_embedder, refused};
+use crate::error::{no_embedder, refused, unknown_embedder};
 use crate::http::{check, limit, list};
 use crate::indexer::Command;
 use crate::state::State;
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use lore_catalog::{CatalogError, NewCollection};
-use lore_http::{ApiFailure, JsonBody, Params, Segments};
+use lore_http::{ApiFailure, ErrorCode, JsonBody, Params, Segments};
 use lore_types::{Collection, Deleted, ErrorBody, List};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -69,8 +69,8 @@ pub(crate) struct CollectionPage {
     post, path = "/v1/collections", tag = "collections", request_body = CreateCollection,
     responses(
         (status = 201, description = "It is there", body = Collection),
-        (status = 400, description = "The name is not allowed", body = ErrorBody),
-        (status = 409, description = "It is there already", body = ErrorBody),
+        (status = 400, description = "The name is not allowed, or there is no such embedder", body = ErrorBody),
+        (status = 409, description = "It is there already, or the name is the language model's", body = ErrorBody),
         (status = 503, description = "Its embedder is not installed", body = ErrorBody),
     )
 )]
@@ -182,15 +182,32 @@ pub(crate) async fn swept(state: &State) {
     }
 }
 
+fn reserved(name: &str) -> ApiFailure {
+    ApiFailure::new(
+        ErrorCode::Conflict,
+        format!("`{name}` is the language model's name, so no collection can have it"),
+    )
+    .hint("chat completions take either as `model`; choose another name")
+    .param("name")
+}
+
 /// Makes a collection in the catalog and then in the indexes.
 pub(crate) async fn create(
     state: &State,
     asked: CreateCollection,
 ) -> Result<Collection, ApiFailure> {
     check::collection_name(&asked.name)?;
-    let embedder = asked
-        .embedder
-        .unwrap_or_else(|| state.settings.default_embedder.clone());
+    if state.settings.reserved.contains(&asked.name) {
+        return Err(reserved(&asked.name));
+    }
+    let default = &state.settings.default_embedder;
+    let embedder = match asked.embedder {
+        Some(name) if name != *default && !state.embedders.offers(&name) => {
+            return Err(unknown_embedder(&name, state.embedders.offered()));
+        }
+        Some(name) => name,
+        None => default.clone(),
+    };
     let pool = state
         .embedders
         .get(&embedder)

@@ -6,8 +6,13 @@ use lore_http::{ApiFailure, ErrorCode, JsonBody};
 use lore_types::{ErrorBody, IndexReport};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use utoipa::ToSchema;
+
+/// How long a comparison waits for its turn. What has begun may take as long as it needs.
+const TURN: Duration = Duration::from_secs(30);
 
 /// What to compare.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -26,6 +31,7 @@ pub struct VerifyRequest {
         (status = 200, description = "What was found; with `repair`, what is missing is written by `jobs`", body = IndexReport),
         (status = 404, description = "No such collection", body = ErrorBody),
         (status = 502, description = "The Qdrant server does not answer", body = ErrorBody),
+        (status = 503, description = "The indexer is busy; `Retry-After` says when to come back", body = ErrorBody),
     )
 )]
 pub(crate) async fn verify_index(
@@ -33,11 +39,37 @@ pub(crate) async fn verify_index(
     JsonBody(asked): JsonBody<VerifyRequest>,
 ) -> Result<Json<IndexReport>, ApiFailure> {
     let (done, heard) = oneshot::channel();
-    let ended = || ApiFailure::new(ErrorCode::NotReady, "the service is stopping").retry_after(5);
-    state
-        .indexer
-        .send(Command::Verify(asked.collection, asked.repair, done))
-        .await
-        .map_err(|_| ended())?;
-    heard.await.map_err(|_| ended())?.map(Json)
+    let (begun, begins) = oneshot::channel();
+    let verify = Command::Verify(asked.collection, asked.repair, begun, done);
+    let queued = async {
+        state
+            .indexer
+            .send(verify)
+            .await
+            .map_err(|_| ended(&state))?;
+        begins.await.map_err(|_| ended(&state))
+    };
+    timeout(TURN, queued).await.map_err(|_| busy())??;
+    heard.await.map_err(|_| ended(&state))?.map(Json)
+}
+
+fn busy() -> ApiFailure {
+    let seconds = TURN.as_secs();
+    ApiFailure::new(
+        ErrorCode::NotReady,
+        format!("the indexer is still at something else after {seconds} seconds"),
+    )
+    .hint("`lore jobs list` tells what it waits for, such as a Qdrant server that does not answer")
+    .retry_after(30)
+}
+
+fn ended(state: &State) -> ApiFailure {
+    if state.stopping.is_cancelled() {
+        return ApiFailure::new(ErrorCode::NotReady, "the service is stopping").retry_after(5);
+    }
+    ApiFailure::new(
+        ErrorCode::Internal,
+        "comparing the indexes stopped half way",
+    )
+    .hint("look for the request id in the server's log")
 }

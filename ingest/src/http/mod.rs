@@ -5,6 +5,7 @@ mod collections;
 mod content;
 mod documents;
 mod events;
+mod file_name;
 mod index;
 mod jobs;
 mod multipart;

@@ -1,8 +1,8 @@
 //! Reading a form part by part, files straight to disk.
 
 use crate::error::refused;
-use crate::http::check;
 use crate::http::upload::{long_body, long_document};
+use crate::http::{check, file_name};
 use crate::state::State;
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
@@ -84,7 +84,7 @@ impl Form {
             )
             .hint("send them in several requests, or raise `server.max_files_per_upload`"));
         }
-        let name = part.file_name().map(str::to_owned);
+        let name = file_name::of(&part);
         let media_type = part.content_type().map(str::to_owned);
         let original = keep(state, part, name.as_deref().unwrap_or("without a name")).await?;
         self.files.push(Sent {

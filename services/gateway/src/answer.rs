@@ -165,7 +165,7 @@ impl GatewayState {
             adapter: prepared.asking.chosen.adapter.clone(),
             sampling: prepared.asking.sampling.clone(),
         };
-        Generation::start(&*prepared.asking.chosen.generator, request)
+        Generation::start(&*prepared.asking.chosen.generator, request, self.ending())
             .await
             .map(Some)
     }
@@ -326,7 +326,7 @@ fn room(
     let info = generator.info();
     let left = info
         .context_length
-        .checked_sub(bare + sampling.max_new_tokens)
+        .checked_sub(bare.saturating_add(sampling.max_new_tokens))
         .filter(|left| *left > 0);
     left.ok_or(GatewayError::NoRoom {
         model: info.model,

@@ -27,10 +27,10 @@ pub struct AskRequest {
     /// The question. It may refer to `messages`.
     pub question: String,
     /// What was said before the question, oldest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub messages: Vec<Message>,
     /// Whether the answer comes as server-sent events while it is written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub stream: bool,
     /// A condition on metadata, as in a search.
     #[serde(default)]
@@ -40,7 +40,7 @@ pub struct AskRequest {
     #[serde(default)]
     pub limit: Option<usize>,
     /// Which sides are asked for passages.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub mode: SearchMode,
     /// The model that answers, the base or an adapter (`name` or `name@version`); where absent, the collection's default adapter
     /// or else the base.
@@ -50,7 +50,7 @@ pub struct AskRequest {
     #[serde(default)]
     pub strict: Option<bool>,
     /// Whether every score, every rank and the rendered prompt are told.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub explain: bool,
     /// At most this many tokens.
     #[serde(default)]
@@ -66,14 +66,19 @@ pub struct AskRequest {
 /// Answers a question with cited sources.
 ///
 /// With `stream`, server-sent events: `retrieved` (the question as it was searched for, and the passages), `token` (more
-/// text as the model writes it; markers may still change), then `answer` with the whole answer, or `error`. Where nothing
-/// relevant is found the answer is the configured sentence, without citations and with `abstained`.
+/// text as the model writes it; markers may still change), then `answer` with the whole answer, or `error`. A strict answer,
+/// which may be withheld, comes without `token`s. Where nothing relevant is found the answer is the configured sentence,
+/// without citations and with `abstained`.
 #[utoipa::path(post, path = "/v1/ask", tag = "answers", request_body = AskRequest, responses(
-    (status = 200, body = Answer),
+    (status = 200, description = "The answer; with `stream`, server-sent events", content(
+        (Answer = "application/json"),
+        (String = "text/event-stream"),
+    )),
     (status = 400, description = "An empty question, a wrong limit or filter, or a prompt that does not fit", body = ErrorBody),
     (status = 404, description = "No such collection or model", body = ErrorBody),
     (status = 429, description = "Too many answers are waiting; `Retry-After` says when to come back", body = ErrorBody),
-    (status = 503, description = "The language model or the embedder is not installed", body = ErrorBody),
+    (status = 502, description = "The Qdrant server does not answer", body = ErrorBody),
+    (status = 503, description = "The language model or the embedder is not installed, or the server stops", body = ErrorBody),
 ))]
 pub(crate) async fn ask(
     State(state): State<GatewayState>,
@@ -101,7 +106,7 @@ impl GatewayState {
         let settings = self.settings();
         let limit = checked_limit(request.limit.unwrap_or(settings.passages), MAX_PASSAGES)?;
         let filter = parsed_filter(request.filter.as_ref())?;
-        let base = settings.sampling();
+        let base = self.sampling();
         let sampling = Sampling {
             temperature: request.temperature.unwrap_or(base.temperature),
             max_new_tokens: request.max_new_tokens.unwrap_or(base.max_new_tokens),
@@ -185,6 +190,8 @@ fn told(
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
         yield Ok(event("retrieved", &Retrieved { question: &prepared.question, passages: &prepared.passages }));
+        // A strict answer may be withheld as a whole, so nothing of it is sent before its end.
+        let withheld = prepared.is_strict();
         let mut text = String::new();
         let mut written = None;
         if let Some(mut generation) = generation {
@@ -193,7 +200,9 @@ fn told(
                     Ok(Step::Token { text: more, .. }) if more.is_empty() => {}
                     Ok(Step::Token { text: more, .. }) => {
                         text.push_str(&more);
-                        yield Ok(event("token", &Token { text: &more }));
+                        if !withheld {
+                            yield Ok(event("token", &Token { text: &more }));
+                        }
                     }
                     Ok(Step::Done { finish_reason, usage }) => {
                         written = Some(Written { text: std::mem::take(&mut text), finish_reason, usage });

@@ -50,20 +50,6 @@ struct Ground {
     collection: Option<Collection>,
 }
 
-async fn plain(
-    messages: Vec<Message>,
-    sampling: Sampling,
-    chosen: Chosen,
-) -> Result<Begun, GatewayError> {
-    let request = GenerateRequest {
-        messages,
-        adapter: chosen.adapter.clone(),
-        sampling,
-    };
-    let generation = Generation::start(&*chosen.generator, request).await?;
-    Ok(Begun::Plain(generation, chosen))
-}
-
 /// Goes on with a conversation.
 ///
 /// `model` names the language model or one of its adapters (`name`, which is the promoted version, or `name@version`).
@@ -71,11 +57,16 @@ async fn plain(
 /// `citations` and `lore` beside OpenAI's fields. A streamed answer from documents comes sentence by sentence, each with
 /// its checked markers, so that the pieces joined are the whole answer.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "answers", request_body = ChatRequest, responses(
-    (status = 200, body = ChatCompletion, description = "The answer; with `stream`, server-sent `ChatChunk`s and `[DONE]`"),
+    (status = 200, description = "The answer; with `stream`, server-sent `ChatChunk`s and `[DONE]`", content(
+        (ChatCompletion = "application/json"),
+        (ChatChunk = "text/event-stream"),
+    )),
     (status = 400, description = "A field that cannot be used or is not supported, or a prompt that does not fit", body = ErrorBody),
     (status = 404, description = "No such model or collection", body = ErrorBody),
     (status = 429, description = "Too many answers are waiting; `Retry-After` says when to come back", body = ErrorBody),
-    (status = 503, description = "The language model or the embedder is not installed", body = ErrorBody),
+    (status = 409, description = "An adapter that the loaded model cannot serve", body = ErrorBody),
+    (status = 502, description = "The Qdrant server does not answer", body = ErrorBody),
+    (status = 503, description = "The language model or the embedder is not installed, or the server stops", body = ErrorBody),
 ))]
 pub(crate) async fn complete(
     State(state): State<GatewayState>,
@@ -110,7 +101,7 @@ pub(crate) async fn complete(
 impl GatewayState {
     async fn begin(&self, request: ChatRequest) -> Result<Begun, GatewayError> {
         let messages = request.conversation()?;
-        let base = self.settings().sampling();
+        let base = self.sampling();
         let sampling = request.sampling(&base)?;
         let ground = self.ground(&request).await?;
         let Some(collection) = ground.collection else {
@@ -120,13 +111,28 @@ impl GatewayState {
                 frequency_penalty,
                 ..sampling
             };
-            return plain(messages, sampling, ground.chosen).await;
+            return self.plain(messages, sampling, ground.chosen).await;
         };
         let mut asking = self.asking_of(request, messages, sampling, collection, ground.chosen)?;
         asking.notice = ground.notice;
         let prepared = self.prepare(asking).await?;
         let generation = self.generate(&prepared).await?;
         Ok(Begun::Grounded(Box::new(prepared), generation))
+    }
+
+    async fn plain(
+        &self,
+        messages: Vec<Message>,
+        sampling: Sampling,
+        chosen: Chosen,
+    ) -> Result<Begun, GatewayError> {
+        let request = GenerateRequest {
+            messages,
+            adapter: chosen.adapter.clone(),
+            sampling,
+        };
+        let generation = Generation::start(&*chosen.generator, request, self.ending()).await?;
+        Ok(Begun::Plain(generation, chosen))
     }
 
     /// What answers, and from what: `model` names the base, an adapter, or a collection (whose default answers then). A

@@ -19,13 +19,13 @@ pub struct EmbeddingsRequest {
     /// One text or several.
     pub input: Input,
     /// How vectors are written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub encoding_format: Encoding,
     /// Length of the vectors; only the embedder's own can be had.
     #[serde(default)]
     pub dimensions: Option<usize>,
     /// What the texts are for, which decides the prefix of embedders that have two. Lore's own field.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub input_type: InputType,
 }
 
@@ -153,15 +153,17 @@ impl GatewayState {
         if known.iter().any(|embedder| embedder == name) {
             return Ok(());
         }
+        let unknown = || GatewayError::NoModel {
+            name: name.to_owned(),
+            known: known.clone(),
+        };
+        if !self.parts().embedders.offers(name) {
+            return Err(unknown());
+        }
         // Another embedder of the catalogue may be installed; where it is not, the message says what can be asked.
         match self.parts().embedders.get(name).await {
             Ok(_) => Ok(()),
-            Err(EmbedError::Unavailable { .. } | EmbedError::Missing { .. }) => {
-                Err(GatewayError::NoModel {
-                    name: name.to_owned(),
-                    known,
-                })
-            }
+            Err(EmbedError::Unavailable { .. } | EmbedError::Missing { .. }) => Err(unknown()),
             Err(error) => Err(error.into()),
         }
     }

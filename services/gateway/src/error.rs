@@ -98,6 +98,9 @@ pub enum GatewayError {
     /// The generator failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// The server stops, and its grace period is over.
+    #[error("the server stopped before the answer was whole")]
+    Stopping,
     /// Work on another thread did not come back.
     #[error("work on another thread did not come back")]
     Join(#[source] tokio::task::JoinError),
@@ -135,6 +138,9 @@ impl From<GatewayError> for ApiFailure {
             GatewayError::Index(error) => index(&error),
             GatewayError::Embed(error) => embed(&error),
             GatewayError::Generate(error) => generate(&error),
+            GatewayError::Stopping => Self::new(ErrorCode::NotReady, text)
+                .hint("ask again when it is back; `server.shutdown_grace` gives answers more time")
+                .retry_after(5),
             GatewayError::Join(error) => Self::internal(&error),
         }
     }

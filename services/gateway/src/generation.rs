@@ -4,6 +4,7 @@ use lore_telemetry::names;
 use lore_types::{FinishReason, Usage};
 use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// One step of a model's answer.
 pub(crate) enum Step {
@@ -32,13 +33,15 @@ pub(crate) struct Generation {
     started: Instant,
     spoke: bool,
     outcome: &'static str,
+    ending: CancellationToken,
 }
 
 impl Generation {
-    /// Sets the model to work.
+    /// Sets the model to work, until `ending` at the latest.
     pub async fn start(
         generator: &dyn Generator,
         request: GenerateRequest,
+        ending: CancellationToken,
     ) -> Result<Self, GatewayError> {
         let started = Instant::now();
         let events = generator
@@ -50,12 +53,17 @@ impl Generation {
             started,
             spoke: false,
             outcome: "cancelled",
+            ending,
         })
     }
 
-    /// The next step; an error where the model fails or stops in the middle.
+    /// The next step; an error where the model fails or stops in the middle, and where the server ends.
     pub async fn next(&mut self) -> Result<Step, GatewayError> {
-        let event = self.events.recv().await.unwrap_or_else(|| {
+        let event = tokio::select! {
+            () = self.ending.cancelled() => return Err(GatewayError::Stopping),
+            event = self.events.recv() => event,
+        };
+        let event = event.unwrap_or_else(|| {
             Err(GenerateError::Failed(
                 "the model stopped in the middle of an answer".to_owned(),
             ))

@@ -6,6 +6,7 @@
 //! *Useful for* everything that reads: [`router`] over a [`GatewayState`], [`OpenAiGenerator`] to answer with another
 //! server's model, [`proxy`] to stand before services that run apart. *Not useful for* writing documents (`lore-ingest`).
 
+mod absent;
 mod adapters;
 mod answer;
 mod ask;

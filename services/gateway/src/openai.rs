@@ -66,10 +66,14 @@ impl OpenAiGenerator {
     /// # Errors
     /// Where the HTTP client cannot be built.
     pub fn new(settings: OpenAiSettings) -> Result<Self, GenerateError> {
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .build();
+            .read_timeout(SILENCE);
+        if is_loopback(&settings.base_url) {
+            // A proxy of the environment cannot reach this machine's own ports.
+            client = client.no_proxy();
+        }
+        let client = client.build();
         let client = client.map_err(|error| GenerateError::Failed(error.to_string()))?;
         let under_way = Arc::new(Semaphore::new(settings.max_queue.max(1)));
         Ok(Self {
@@ -136,6 +140,12 @@ impl OpenAiGenerator {
             )),
         }
     }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(reqwest::Url::host_str);
+    host.is_some_and(lore_http::is_loopback_host)
 }
 
 #[async_trait]

@@ -6,8 +6,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use futures::StreamExt;
 use lore_http::{ApiFailure, ErrorCode, RequestId};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Routes of the ingest service.
 const INGEST: [&str; 5] = [
@@ -39,23 +41,28 @@ struct Upstream {
     name: &'static str,
     url: String,
     client: reqwest::Client,
+    stopping: CancellationToken,
 }
 
 /// Hands the ingest and trainer routes on to where those services listen; a service without an address has no routes.
 ///
 /// # Guarantees
 /// Bodies stream both ways, server-sent events included; nothing is kept in memory. The request id goes along. A service
-/// that cannot be reached is 502 with `upstream_unavailable`, and the client's hanging up ends the request behind.
+/// that cannot be reached is 502 with `upstream_unavailable`, and the client's hanging up ends the request behind. When
+/// `stopping` is cancelled, server-sent events end; other answers go on to their end. No proxy of the environment is asked:
+/// the services are neighbours.
 ///
 /// # Errors
 /// Where the HTTP client cannot be built.
 pub fn proxy(
     ingest_url: Option<&str>,
     trainer_url: Option<&str>,
+    stopping: &CancellationToken,
 ) -> Result<Router, reqwest::Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
         .build()?;
     let services = [
         ("ingest", ingest_url, INGEST.as_slice()),
@@ -68,6 +75,7 @@ pub fn proxy(
             name,
             url: url.trim_end_matches('/').to_owned(),
             client: client.clone(),
+            stopping: stopping.clone(),
         };
         for route in routes {
             router = router.route(route, any(hand_on).with_state(upstream.clone()));
@@ -84,6 +92,10 @@ async fn hand_on(
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut headers = end_to_end(&parts.headers);
     headers.remove(header::HOST);
+    // These are about this server and were looked at; the service behind has another address.
+    for about_us in [header::ORIGIN, HeaderName::from_static("sec-fetch-site")] {
+        headers.remove(about_us);
+    }
     if let Some(RequestId(id)) = parts.extensions.get()
         && let Ok(id) = id.parse()
     {
@@ -100,14 +112,23 @@ async fn hand_on(
         .send()
         .await
         .map_err(|error| unreachable_service(&upstream, &error))?;
-    Ok(handed_back(response))
+    Ok(handed_back(response, upstream.stopping))
 }
 
-fn handed_back(response: reqwest::Response) -> Response {
+fn handed_back(response: reqwest::Response, stopping: CancellationToken) -> Response {
     let status =
         StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = end_to_end(response.headers());
-    (status, headers, Body::from_stream(response.bytes_stream())).into_response()
+    let events = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let bytes = response.bytes_stream();
+    let body = if events {
+        Body::from_stream(bytes.take_until(stopping.cancelled_owned()))
+    } else {
+        Body::from_stream(bytes)
+    };
+    (status, headers, body).into_response()
 }
 
 /// Headers without those that concern one connection only (RFC 9110, 7.6.1).

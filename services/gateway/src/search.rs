@@ -27,7 +27,7 @@ pub struct SearchRequest {
     /// What to look for, in any words and in any language that the collection's embedder knows.
     pub query: String,
     /// Which sides are asked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub mode: SearchMode,
     /// At most this many passages, 1 to 200; 10 where absent.
     #[serde(default)]
@@ -37,7 +37,7 @@ pub struct SearchRequest {
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
     /// Whether each passage tells every score and rank.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub explain: bool,
 }
 
@@ -49,6 +49,9 @@ pub struct SearchRequest {
     (status = 200, body = List<Passage>),
     (status = 400, description = "An empty query, a wrong limit or a filter that cannot be understood", body = ErrorBody),
     (status = 404, description = "No such collection", body = ErrorBody),
+    (status = 429, description = "The embedder's queue is full", body = ErrorBody),
+    (status = 502, description = "The Qdrant server does not answer", body = ErrorBody),
+    (status = 503, description = "The embedder is not installed", body = ErrorBody),
 ))]
 pub(crate) async fn search(
     State(state): State<GatewayState>,

@@ -7,6 +7,7 @@ use lore_model::Generator;
 use lore_retrieval::{CitationSettings, FusionSettings};
 use lore_types::{Collection, Sampling};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Everything that answering takes.
 pub struct GatewayParts {
@@ -64,18 +65,6 @@ pub struct GatewaySettings {
     pub embedder: String,
 }
 
-impl GatewaySettings {
-    /// How tokens of an answer from passages are chosen, where the request says nothing.
-    pub(crate) fn sampling(&self) -> Sampling {
-        Sampling {
-            temperature: self.temperature,
-            frequency_penalty: self.frequency_penalty,
-            max_new_tokens: self.max_new_tokens,
-            ..Sampling::default()
-        }
-    }
-}
-
 impl From<&lore_config::Config> for GatewaySettings {
     fn from(config: &lore_config::Config) -> Self {
         let (retrieval, answer) = (&config.retrieval, &config.answer);
@@ -108,6 +97,7 @@ pub struct GatewayState {
     parts: Arc<GatewayParts>,
     backgrounds: Arc<crate::background::Backgrounds>,
     started: i64,
+    ending: CancellationToken,
 }
 
 impl GatewayState {
@@ -118,6 +108,32 @@ impl GatewayState {
             parts: Arc::new(parts),
             backgrounds: Arc::default(),
             started,
+            ending: CancellationToken::new(),
+        }
+    }
+
+    /// The same, whose answers under way end with an error as soon as `ending` is cancelled.
+    #[must_use]
+    pub fn until(self, ending: CancellationToken) -> Self {
+        Self { ending, ..self }
+    }
+
+    pub(crate) fn ending(&self) -> CancellationToken {
+        self.ending.clone()
+    }
+
+    /// How tokens of an answer from passages are chosen, where the request says nothing. An answer is never given more than
+    /// half of the model's context, so that a question has room beside it.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let settings = self.settings();
+        let context = self
+            .generator()
+            .map_or(usize::MAX, |generator| generator.info().context_length);
+        Sampling {
+            temperature: settings.temperature,
+            frequency_penalty: settings.frequency_penalty,
+            max_new_tokens: settings.max_new_tokens.min(context / 2).max(1),
+            ..Sampling::default()
         }
     }
 

@@ -51,7 +51,7 @@ pub struct GlobalArgs {
         hide_env_values = true
     )]
     pub api_key: Option<String>,
-    /// Print the API's own JSON objects, and nothing else, on stdout
+    /// Print the API's own JSON objects, and nothing else, on stdout; a failure as {"error": …}
     #[arg(long, global = true)]
     pub json: bool,
 }

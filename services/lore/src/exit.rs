@@ -1,5 +1,6 @@
 use crate::terminal::Output;
 use lore_client::ClientError;
+use lore_types::{ApiError, ErrorBody};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -47,6 +48,24 @@ pub struct Failure {
     exit: Exit,
     message: String,
     hint: Option<String>,
+    /// What the server said, where it did.
+    said: Option<Box<ApiError>>,
+}
+
+impl Exit {
+    /// The word of `error.code` for a failure that no server told of.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok | Self::Failure => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Unreachable => "unreachable",
+            Self::Partial => "partial",
+            Self::Config => "config",
+            Self::Unauthorized => "unauthorized",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 impl Failure {
@@ -56,6 +75,7 @@ impl Failure {
             exit: Exit::Failure,
             message: message.into(),
             hint: None,
+            said: None,
         }
     }
 
@@ -70,6 +90,7 @@ impl Failure {
             exit,
             message: String::new(),
             hint: None,
+            said: None,
         }
     }
 
@@ -99,8 +120,28 @@ impl Failure {
         &self.message
     }
 
-    /// Tells it on stderr, and gives the code to exit with.
+    /// As the API would tell it: the server's own words where it is the server that failed.
+    pub fn api_error(&self) -> ApiError {
+        if let Some(said) = &self.said {
+            return (**said).clone();
+        }
+        ApiError {
+            code: self.exit.word().to_owned(),
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            kind: "client_error".to_owned(),
+            ..ApiError::default()
+        }
+    }
+
+    /// Tells it on stderr, with `--json` also as `{"error": …}` on stdout, and gives the code to exit with.
     pub fn report(&self, output: Output) -> ExitCode {
+        if output.is_json() && !self.message.is_empty() {
+            // A stdout that is closed or full is told by the exit code alone.
+            let _ = output.json_line(&ErrorBody {
+                error: self.api_error(),
+            });
+        }
         if !self.message.is_empty() {
             output.note(format!(
                 "{} {}",
@@ -155,7 +196,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-fn api_failure(status: u16, error: &lore_types::ApiError) -> Failure {
+fn api_failure(status: u16, error: &ApiError) -> Failure {
     let exit = match status {
         401 | 403 => Exit::Unauthorized,
         404 => Exit::NotFound,
@@ -173,5 +214,6 @@ fn api_failure(status: u16, error: &lore_types::ApiError) -> Failure {
         exit,
         message,
         hint: error.hint.clone().or(default),
+        said: Some(Box::new(error.clone())),
     }
 }

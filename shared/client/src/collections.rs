@@ -4,6 +4,9 @@ use lore_types::{Collection, Deleted, List};
 use reqwest::Method;
 use serde::Serialize;
 
+/// Collections asked for at a time: the most that the API gives.
+const PAGE: u32 = 1_000;
+
 /// A collection to be made.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewCollection {
@@ -18,12 +21,22 @@ pub struct NewCollection {
 }
 
 impl Client {
-    /// Every collection.
+    /// Every collection, by name, read page by page.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn collections(&self) -> Result<List<Collection>, ClientError> {
-        self.get(&["v1", "collections"], &[]).await
+        let mut all: Vec<Collection> = Vec::new();
+        loop {
+            let mut query = vec![("limit", PAGE.to_string())];
+            query.extend(all.last().map(|last| ("after", last.name.clone())));
+            let page: List<Collection> = self.get(&["v1", "collections"], &query).await?;
+            let over = !page.has_more || page.data.is_empty();
+            all.extend(page.data);
+            if over {
+                return Ok(List::whole(all));
+            }
+        }
     }
 
     /// One collection.

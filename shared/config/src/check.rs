@@ -96,6 +96,7 @@ fn storage(reader: &mut Reader<'_>) -> Storage {
 
 fn models(reader: &mut Reader<'_>) -> Models {
     let default = reader.dirs.models();
+    refuse_reranker(reader);
     Models {
         dir: reader.path("models.dir", default),
         catalogue: reader
@@ -104,10 +105,17 @@ fn models(reader: &mut Reader<'_>) -> Models {
         offline: reader.bool("models.offline"),
         generator: required(reader, "models.generator"),
         embedder: required(reader, "models.embedder"),
-        reranker: reader.optional("models.reranker"),
         onnxruntime: required(reader, "models.onnxruntime"),
         pdfium: required(reader, "models.pdfium"),
         threads: threads(reader),
+    }
+}
+
+/// Refuses what would have no effect: the key is kept for the day on which it has one.
+fn refuse_reranker(reader: &mut Reader<'_>) {
+    if let Some(name) = reader.optional("models.reranker") {
+        let what = format!("is `{name}`, but reranking is not supported yet");
+        reader.problem("models.reranker", what, "leave it empty");
     }
 }
 
@@ -145,8 +153,13 @@ fn dense(reader: &mut Reader<'_>, data_dir: &Path) -> Dense {
     );
     let url = reader.url("dense.url");
     let api_key = reader.secret("dense.api_key");
+    let prefix = prefix(reader);
     match (backend, url) {
-        (Some(Place::Elsewhere), Some(url)) => Dense::Server { url, api_key },
+        (Some(Place::Elsewhere), Some(url)) => Dense::Server {
+            url,
+            api_key,
+            prefix,
+        },
         (Some(Place::Elsewhere), None) => {
             needs_address(reader, "dense.url", "dense.backend = \"server\"");
             Dense::Embedded {
@@ -168,6 +181,20 @@ fn dense(reader: &mut Reader<'_>, data_dir: &Path) -> Dense {
             dir: data_dir.join("dense"),
         },
     }
+}
+
+fn prefix(reader: &mut Reader<'_>) -> String {
+    let prefix = reader.text("dense.prefix");
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(allowed) {
+        let remedy = "write 1 to 64 of a-z A-Z 0-9 _ -, such as \"lore_\"";
+        reader.problem(
+            "dense.prefix",
+            format!("`{prefix}` cannot stand before names"),
+            remedy,
+        );
+    }
+    prefix
 }
 
 fn needs_address(reader: &mut Reader<'_>, key: &'static str, because: &str) {
@@ -220,7 +247,7 @@ fn ingest(reader: &mut Reader<'_>, server: &Server) -> Ingest {
 fn retrieval(reader: &mut Reader<'_>) -> Retrieval {
     let retrieval = Retrieval {
         candidates: reader.count("retrieval.candidates", 1..=10_000),
-        passages: reader.count("retrieval.passages", 1..=100),
+        passages: reader.count("retrieval.passages", 1..=50),
         rrf_k: reader.number("retrieval.rrf_k", 1.0..=10_000.0),
         dense_weight: reader.number("retrieval.dense_weight", 0.0..=1000.0),
         lexical_weight: reader.number("retrieval.lexical_weight", 0.0..=1000.0),

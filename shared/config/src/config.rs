@@ -76,8 +76,6 @@ pub struct Models {
     pub generator: String,
     /// Name in the catalogue, or path, of the embedder of new collections.
     pub embedder: String,
-    /// Name in the catalogue, or path, of the cross-encoder; none ranks by fusion alone.
-    pub reranker: Option<String>,
     /// Name in the catalogue, or path, of the ONNX Runtime library.
     pub onnxruntime: String,
     /// Name in the catalogue, or path, of the PDFium library.
@@ -100,6 +98,8 @@ pub enum Dense {
         url: String,
         /// Its key, where it wants one.
         api_key: Option<Secret>,
+        /// Stands before the names of Lore's collections on the server; never empty.
+        prefix: String,
     },
 }
 
@@ -129,7 +129,7 @@ pub struct Ingest {
 pub struct Retrieval {
     /// Candidates asked of each side.
     pub candidates: usize,
-    /// Passages kept for an answer; at most `candidates`.
+    /// Passages kept for an answer; at most `candidates`, and at most 50.
     pub passages: usize,
     /// k of reciprocal rank fusion.
     pub rrf_k: f64,

@@ -105,6 +105,7 @@ pub const KEYS: &[Key] = &[
     key("dense.backend", Text("embedded")),
     key("dense.url", Text("")),
     secret("dense.api_key", Text("")),
+    key("dense.prefix", Text("lore_")),
     key("catalog.path", Text("")),
     key("lexical.dir", Text("")),
     key("ingest.workers", Integer(1)),

@@ -12,6 +12,7 @@ type Resolve = dyn Fn(&str) -> Result<EmbedSettings, EmbedError> + Send + Sync;
 #[derive(Clone)]
 pub struct EmbedderRegistry {
     resolve: Arc<Resolve>,
+    offered: Option<Arc<[String]>>,
     pools: Arc<Mutex<HashMap<String, Arc<OnceCell<EmbedPool>>>>>,
 }
 
@@ -22,8 +23,31 @@ impl EmbedderRegistry {
     ) -> Self {
         Self {
             resolve: Arc::new(resolve),
+            offered: None,
             pools: Arc::default(),
         }
+    }
+
+    /// The same, where requests may name these embedders only. Whoever has another name, such as a path of the
+    /// configuration, may still [`get`](Self::get) it.
+    #[must_use]
+    pub fn offering(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            offered: Some(names.into_iter().collect()),
+            ..self
+        }
+    }
+
+    /// Whether a request may name this embedder, installed or not. Without a list, every one.
+    pub fn offers(&self, name: &str) -> bool {
+        self.offered
+            .as_ref()
+            .is_none_or(|offered| offered.iter().any(|one| one == name))
+    }
+
+    /// The names that requests may use; none without a list.
+    pub fn offered(&self) -> &[String] {
+        self.offered.as_deref().unwrap_or_default()
     }
 
     /// The embedder `name`, loaded if it is not yet.

@@ -51,6 +51,8 @@ codes! {
     ModelNotFound = "model_not_found",
     /// The route exists, but not for this method.
     MethodNotAllowed = "method_not_allowed",
+    /// The request is for another host: a server without keys answers only to this machine's own names.
+    MisdirectedRequest = "misdirected_request",
     /// What is asked for contradicts what is there.
     Conflict = "conflict",
     /// The document was not read yet, or could not be.
@@ -95,6 +97,7 @@ impl ErrorCode {
             | Self::JobNotFound
             | Self::ModelNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Self::Conflict | Self::DocumentNotReady => StatusCode::CONFLICT,
             Self::BodyTooLarge | Self::TooManyFiles => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -118,6 +121,7 @@ impl ErrorCode {
             409 => Self::Conflict,
             413 => Self::BodyTooLarge,
             415 => Self::UnsupportedMediaType,
+            421 => Self::MisdirectedRequest,
             429 => Self::QueueFull,
             502 => Self::UpstreamUnavailable,
             503 => Self::NotReady,

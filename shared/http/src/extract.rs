@@ -1,4 +1,4 @@
-use crate::{ApiFailure, ErrorCode};
+use crate::{ApiFailure, BodyLimit, ErrorCode};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -16,17 +16,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !is_json(request.headers()) {
             return Err(not_json(request.headers()));
         }
+        let limit = request.extensions().get::<BodyLimit>().copied();
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|rejection| unread(&rejection))?;
+            .map_err(|rejection| unread(&rejection, limit))?;
         parse(&bytes).map(Self)
     }
 }
 
-/// Whether the content type is JSON; one that is missing counts as JSON, because that is what `curl` users mean.
+/// Whether the content type is JSON. One that is missing counts as JSON, because that is what people at a terminal mean;
+/// but not where a web page sends it: a page can leave the content type out to pass without its browser's asking first.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return true;
+        return !headers.contains_key(header::ORIGIN);
     };
     let Ok(text) = value.to_str() else {
         return false;
@@ -53,8 +55,14 @@ fn not_json(headers: &HeaderMap) -> ApiFailure {
     .hint("send JSON with `content-type: application/json`")
 }
 
-fn unread(rejection: &axum::extract::rejection::BytesRejection) -> ApiFailure {
+fn unread(
+    rejection: &axum::extract::rejection::BytesRejection,
+    limit: Option<BodyLimit>,
+) -> ApiFailure {
     let code = ErrorCode::of_status(rejection.status());
+    if let (ErrorCode::BodyTooLarge, Some(limit)) = (code, limit) {
+        return limit.exceeded().cause(rejection);
+    }
     ApiFailure::new(code, "the body could not be read").cause(rejection)
 }
 

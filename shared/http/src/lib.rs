@@ -8,9 +8,13 @@
 mod code;
 mod extract;
 mod failure;
+mod host;
+mod limit;
 mod seal;
 
 pub use code::ErrorCode;
 pub use extract::{JsonBody, Params, Segments};
 pub use failure::ApiFailure;
-pub use seal::{RequestId, sealed};
+pub use host::is_loopback_host;
+pub use limit::BodyLimit;
+pub use seal::{RequestId, sealed, sealed_inside};

@@ -24,10 +24,18 @@ pub struct RequestId(pub String);
 /// a service behind this one do. Each failure is logged once: its cause with the request id. Add this layer last, so
 /// that it is the outermost.
 pub fn sealed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router
+    sealed_inside(router, |router| router)
+}
+
+/// As [`sealed`], with layers that stand inside the seal and before every route, unknown ones included.
+pub fn sealed_inside<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    layered: impl FnOnce(Router<S>) -> Router<S>,
+) -> Router<S> {
+    let router = router
         .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(seal))
+        .method_not_allowed_fallback(wrong_method);
+    layered(router).layer(from_fn(seal))
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiFailure {

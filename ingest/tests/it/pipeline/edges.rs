@@ -169,19 +169,24 @@ async fn collections_are_made_listed_and_refused() {
         .await;
         assert_eq!(error.code, "invalid_name", "{name}");
     }
-    let unknown = json!({"name": "c", "embedder": "no-such-model"});
-    let unknown = refused(
-        lore.post("/v1/collections", &unknown).await,
+    let missing = json!({"name": "c", "embedder": super::lore::NOT_PULLED});
+    let missing = refused(
+        lore.post("/v1/collections", &missing).await,
         StatusCode::SERVICE_UNAVAILABLE,
     )
     .await;
-    assert_eq!(unknown.code, "model_not_installed");
-    assert!(
-        unknown
-            .hint
-            .expect("a hint")
-            .contains("lore models pull no-such-model")
-    );
+    assert_eq!(missing.code, "model_not_installed");
+    let hint = missing.hint.expect("a hint");
+    assert!(hint.contains("lore models pull not-pulled"), "{hint}");
+    // A path is answered like any other unknown name, whether it exists or not.
+    for name in ["no-such-model", "/etc", "/nowhere", "../x"] {
+        let unknown = json!({"name": "c", "embedder": name});
+        let unknown = lore.post("/v1/collections", &unknown).await;
+        let unknown = refused(unknown, StatusCode::BAD_REQUEST).await;
+        assert_eq!(unknown.message, format!("no embedder `{name}`"));
+        let hint = unknown.hint.expect("a hint");
+        assert!(hint.contains(super::lore::MODEL), "{hint}");
+    }
     let first: List<Collection> =
         read(lore.get("/v1/collections?limit=1").await, StatusCode::OK).await;
     assert_eq!((first.data[0].name.as_str(), first.has_more), ("a", true));

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 pub const MODEL: &str = "all-minilm-l6-v2";
+/// An embedder of the catalogue that is not installed.
+pub const NOT_PULLED: &str = "not-pulled";
 /// No step of a test takes longer, unless it hangs.
 const DEADLINE: Duration = Duration::from_secs(600);
 
@@ -68,6 +70,7 @@ fn embedders(models: &Path) -> EmbedderRegistry {
                 models.join("onnxruntime/libonnxruntime.so"),
             ))
         })
+        .offering([MODEL, NOT_PULLED].map(str::to_owned))
     });
     registry.clone()
 }

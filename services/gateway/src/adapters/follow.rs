@@ -29,6 +29,7 @@ pub(super) async fn follow(shared: Weak<Shared>) {
 impl Shared {
     /// Reads what is promoted, loads what is new, and lets go of what nobody needs.
     pub(super) async fn look(&self) {
+        let _one_at_a_time = self.looking.lock().await;
         let adapters = match self.parts.catalog.adapters().await {
             Ok(adapters) => adapters,
             Err(error) => {

@@ -54,6 +54,8 @@ struct Shared {
     table: RwLock<Arc<BTreeMap<String, Served>>>,
     /// By `name@version`.
     loaded: Mutex<HashMap<String, Loaded>>,
+    /// Held while the catalog is looked at, so that no older look overwrites a newer one.
+    looking: tokio::sync::Mutex<()>,
     /// Held while a version is loaded, so that none is loaded twice.
     loading: tokio::sync::Mutex<()>,
     fingerprint: tokio::sync::OnceCell<String>,
@@ -95,6 +97,7 @@ impl Adapters {
             parts,
             table: RwLock::default(),
             loaded: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             fingerprint: tokio::sync::OnceCell::new(),
         });
@@ -121,7 +124,7 @@ impl Adapters {
             return Ok(None);
         };
         match reference.version {
-            None => shared.promoted(&reference.name),
+            None => shared.promoted(&reference.name).await,
             Some(_) => shared.version(&reference).await,
         }
     }
@@ -144,17 +147,19 @@ impl Shared {
         Some(loaded.chosen.clone())
     }
 
-    fn promoted(&self, name: &str) -> Result<Option<Chosen>, GatewayError> {
+    /// What answers under a bare name. A promotion that was not seen yet is looked for, so that whoever promotes can ask at once.
+    async fn promoted(&self, name: &str) -> Result<Option<Chosen>, GatewayError> {
+        if let Some(chosen) = self.ready_under(name) {
+            return Ok(Some(chosen));
+        }
+        self.look().await;
+        if let Some(chosen) = self.ready_under(name) {
+            return Ok(Some(chosen));
+        }
         let table = self.table();
         let Some(served) = table.get(name) else {
             return Ok(None);
         };
-        let ready = served
-            .version
-            .and_then(|version| self.ready(&reference(name, version)));
-        if let Some(chosen) = ready {
-            return Ok(Some(chosen));
-        }
         Err(match &served.refusal {
             Some(refusal) => GatewayError::AdapterRefused(refusal.reason.clone()),
             None => GatewayError::NothingPromoted {
@@ -167,6 +172,11 @@ impl Shared {
                     .collect(),
             },
         })
+    }
+
+    fn ready_under(&self, name: &str) -> Option<Chosen> {
+        let version = self.table().get(name)?.version?;
+        self.ready(&reference(name, version))
     }
 
     async fn version(&self, wanted: &AdapterReference) -> Result<Option<Chosen>, GatewayError> {

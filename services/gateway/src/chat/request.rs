@@ -24,13 +24,13 @@ pub struct ChatRequest {
     #[serde(default)]
     pub limit: Option<usize>,
     /// Lore: which sides are asked for passages.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub mode: SearchMode,
     /// Lore: withhold an answer in which a sentence has no passage that backs it.
     #[serde(default)]
     pub strict: Option<bool>,
     /// Lore: tell every score, every rank and the rendered prompt.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::absent::or_default")]
     pub explain: bool,
     /// Whether the answer comes in chunks while it is written.
     #[serde(default)]

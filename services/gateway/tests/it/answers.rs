@@ -49,7 +49,7 @@ async fn an_answer_comes_with_the_passage_that_backs_it() {
     let Some(rig) = Rig::with(generator()).await else {
         return;
     };
-    let body = ask(&rig, json!({"collection": "handbook", "question": "How many days of leave does every employee have?", "explain": true})).await;
+    let body = ask(&rig, json!({"collection": "handbook", "question": "How many days of leave does every employee have?", "explain": true, "mode": null, "messages": null, "stream": null})).await;
     assert_eq!(body["abstained"], false, "{body}");
     assert_eq!(body["citations"][0]["document_name"], "leave.md", "{body}");
     assert_eq!(body["passages"][0]["document_name"], "leave.md");
@@ -94,6 +94,17 @@ async fn the_same_question_gets_the_same_answer_streamed_or_not() {
         assert_eq!(last.json()[field], whole[field], "{field}");
     }
     assert!(events.iter().filter(|event| event.name == "token").count() > 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_answer_is_not_sent_before_it_is_known_not_to_be_withheld() {
+    let Some(rig) = Rig::with(generator()).await else {
+        return;
+    };
+    let question = json!({"collection": "handbook", "question": "Who pays the postage of a return?", "strict": true, "stream": true});
+    let events = rig.client.stream("/v1/ask", question).await;
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["retrieved", "answer"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,6 +238,11 @@ async fn what_cannot_be_answered_is_refused_with_a_remedy() {
         ),
         (
             json!({"collection": "handbook", "question": "How much leave?", "max_new_tokens": 1_000_000}),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            json!({"collection": "handbook", "question": "How much leave?", "max_new_tokens": u64::MAX}),
             400,
             "context_length_exceeded",
         ),

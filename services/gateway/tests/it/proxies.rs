@@ -10,6 +10,7 @@ use lore_http::sealed;
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// An ingest service that gives back what it was sent.
 async fn ingest() -> Client {
@@ -45,7 +46,10 @@ async fn ingest() -> Client {
 }
 
 async fn gateway(ingest: Option<&str>) -> Client {
-    Client::serving(sealed(proxy(ingest, None).expect("a proxy"))).await
+    Client::serving(sealed(
+        proxy(ingest, None, &CancellationToken::new()).expect("a proxy"),
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

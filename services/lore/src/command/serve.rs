@@ -39,5 +39,8 @@ pub async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
     context
         .output
         .line(format!("listening on http://{}", server.bound()))?;
-    server.until(shutdown::requested()).await
+    tokio::select! {
+        ended = server.until(shutdown::requested()) => ended,
+        failure = shutdown::insisted() => Err(failure),
+    }
 }

@@ -1,12 +1,14 @@
 //! What stands before every service: limits, keys, metrics, and the routes of the process itself.
 
 use super::readiness::Readiness;
-use super::{health, keys, measure};
+use super::{door, health, keys, measure};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use lore_config::Server;
-use lore_http::{ApiFailure, ErrorCode};
+use lore_http::{ApiFailure, BodyLimit, ErrorCode};
 use lore_telemetry::MetricsHandle;
 use std::any::Any;
 use std::sync::Arc;
@@ -27,18 +29,41 @@ pub struct Edge {
 }
 
 /// The whole server around `services`: cross-origin requests are not allowed, bodies are limited, keys are asked for,
-/// a panic is an error 500, and every error has Lore's shape and a request id.
+/// a panic is an error 500, and every error has Lore's shape and a request id. Without keys, no web page of another site
+/// gets in.
 pub fn app(services: Router, edge: Edge) -> Router {
     let limit = edge.server.max_body.as_usize();
     let keys = Arc::new(edge.server.api_keys.clone());
     let router = services
         .layer(DefaultBodyLimit::max(limit))
         .layer(RequestBodyLimitLayer::new(limit))
+        .layer(from_fn(move |request, next| {
+            limited(BodyLimit(limit as u64), request, next)
+        }))
         .merge(health::closed_routes(&edge))
         .layer(from_fn_with_state(keys, keys::check))
         .merge(health::open_routes(&edge))
         .layer(CatchPanicLayer::custom(panicked));
-    lore_http::sealed(measure::layered(router))
+    let open = edge.server.api_keys.is_empty();
+    let sealed = lore_http::sealed_inside(router, |router| {
+        if open {
+            router.layer(from_fn(door::check))
+        } else {
+            router
+        }
+    });
+    measure::layered(sealed)
+}
+
+/// Refuses a body that says itself that it is too large, before any of it is read, and lets later errors name the limit.
+async fn limited(limit: BodyLimit, mut request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit.0) {
+        return limit.exceeded().into_response();
+    }
+    request.extensions_mut().insert(limit);
+    next.run(request).await
 }
 
 /// The server while its parts are loading: the process answers, the API says when to come back.

@@ -42,7 +42,7 @@ async fn local(config: &Config, models: &ModelStore) -> Result<Loaded, NoGenerat
         .generator()
         .map_err(|error| none(name, &crate::exit::chain(&error)))?;
     let settings = LocalSettings {
-        name: name.clone(),
+        name: models.generator_id(),
         max_queue: config.generator.max_queue,
         threads: config.models.threads.get(),
         ..LocalSettings::default()

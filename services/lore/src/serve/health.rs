@@ -43,7 +43,7 @@ async fn healthz() -> impl IntoResponse {
 /// Every part is loaded.
 #[utoipa::path(get, path = "/readyz", tag = "server", security(()), responses(
     (status = 200, description = "Every part is loaded.", body = Object),
-    (status = 503, description = "Parts are missing: `status` is `loading`, `failed` or `stopping`.", body = Object)))]
+    (status = 503, description = "Parts are missing: `status` is `loading`, `unavailable` (a part was lost), `failed` or `stopping`.", body = Object)))]
 async fn readyz(State(readiness): State<Readiness>) -> Response {
     let status = if readiness.is_ready() {
         StatusCode::OK

@@ -5,7 +5,7 @@ use super::models::{self, ModelStore};
 use super::parts::{self, Parts, Running};
 use super::readiness::{self, Readiness};
 use super::switch::Switch;
-use super::{Role, Show, generator};
+use super::{Role, Show, generator, watch};
 use crate::exit::{Exit, Failure};
 use crate::terminal::Fetching;
 use axum::Router;
@@ -48,6 +48,7 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     loading.warm_up(&parts).await?;
     let others = loading.others(&parts, &models).await?;
     loading.readiness().done(readiness::STORAGE);
+    loading.watch(&parts).await;
     if !loading.role.answers() {
         return loading.serve(others);
     }
@@ -71,6 +72,22 @@ impl Loading {
     fn serve(&self, services: Router) -> Result<(), Failure> {
         self.switch.set(edge::app(services, self.edge.clone()));
         Ok(())
+    }
+
+    /// Looks from now on whether the catalog and the vector side still answer.
+    async fn watch(&self, parts: &Parts) {
+        let parts = parts.clone();
+        let look = move || {
+            let parts = parts.clone();
+            async move { parts.check().await }
+        };
+        let watching = watch::watch(
+            self.readiness().clone(),
+            readiness::STORAGE,
+            watch::EVERY,
+            look,
+        );
+        self.running.beside(watching).await;
     }
 
     fn helpers(&self) -> Vec<String> {
@@ -174,6 +191,7 @@ impl Loading {
         let proxy = lore_gateway::proxy(
             services.ingest_url.as_deref(),
             services.trainer_url.as_deref(),
+            &self.running.stopping,
         );
         proxy.map_err(|error| Failure::of(&error))
     }
@@ -193,6 +211,7 @@ impl Loading {
         adapters: Adapters,
     ) -> Router {
         let state: GatewayState = parts.gateway(&self.config, generator, adapters);
+        let state = state.until(self.running.ending.clone());
         Router::from(lore_gateway::router(state))
     }
 

@@ -1,5 +1,6 @@
 //! A running Lore: here is a configuration, give me a server that listens, loads its parts, and stops without losing work.
 
+mod door;
 mod edge;
 mod generator;
 mod health;
@@ -17,6 +18,7 @@ mod server;
 pub mod shutdown;
 mod switch;
 pub mod telemetry;
+mod watch;
 
 pub use role::Role;
 pub use server::Server;

@@ -5,7 +5,7 @@ use lore_models::{
     Catalogue, EmbedTraits, ModelEntry, ModelError, ModelFiles, Pooling, Role, Store,
     StoreSettings, Task,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The models on this machine, as the configuration wants them used.
 #[derive(Clone)]
@@ -55,11 +55,9 @@ impl ModelStore {
             onnxruntime,
             pdfium,
             embedder,
-            reranker,
             ..
         } = &self.settings;
-        let named = [onnxruntime.clone(), pdfium.clone(), embedder.clone()];
-        named.into_iter().chain(reranker.clone()).collect()
+        vec![onnxruntime.clone(), pdfium.clone(), embedder.clone()]
     }
 
     /// The name of ONNX Runtime.
@@ -76,6 +74,22 @@ impl ModelStore {
         let files = self.store.path(name)?;
         let library = files.file(Role::Library).map(PathBuf::from);
         library.ok_or_else(|| unusable(&files, "it holds no shared library"))
+    }
+
+    /// What the generator is called in the API: its name in the catalogue, or its file's or folder's without what stands
+    /// around it.
+    pub fn generator_id(&self) -> String {
+        let name = &self.settings.generator;
+        if self.store.catalogue().get(name).is_some() {
+            return name.clone();
+        }
+        let path = Path::new(name);
+        let id = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        id.map_or_else(|| name.clone(), |id| id.to_string_lossy().into_owned())
     }
 
     /// What the generator is loaded from: a GGUF file, or a folder of safetensors.
@@ -119,10 +133,16 @@ impl ModelStore {
         Ok(settings)
     }
 
-    /// Every embedder by name, loaded when it is first asked for.
+    /// Every embedder by name, loaded when it is first asked for. Requests may name those of the catalogue: a path is the
+    /// configuration's alone, because asking for one tells whether it exists.
     pub fn embedders(&self) -> EmbedderRegistry {
         let models = self.clone();
-        EmbedderRegistry::new(move |name| models.embed_settings(name))
+        let all = self.store.list().into_iter().map(|status| status.entry);
+        let embedders = all
+            .filter(|entry| entry.task == Task::Embed)
+            .map(|entry| entry.name.clone());
+        let offered: Vec<String> = embedders.collect();
+        EmbedderRegistry::new(move |name| models.embed_settings(name)).offering(offered)
     }
 }
 

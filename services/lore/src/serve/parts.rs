@@ -3,7 +3,7 @@ use super::models::ModelStore;
 use super::readiness::{self, Readiness};
 use crate::exit::{Exit, Failure};
 use lore_catalog::Catalog;
-use lore_config::{Config, Dense};
+use lore_config::{Backend, Config, Dense};
 use lore_embed::EmbedderRegistry;
 use lore_gateway::{
     AdapterParts, Adapters, GatewayParts, GatewaySettings, GatewayState, NoGenerator,
@@ -19,6 +19,8 @@ use lore_trainer::{TrainerParts, TrainerService, TrainerSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// How often a Qdrant server that does not answer is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -28,17 +30,36 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub struct Running {
     ingest: Arc<Mutex<Option<IngestService>>>,
     trainer: Arc<Mutex<Option<TrainerService>>>,
+    /// Tasks beside the services; they end when this is dropped.
+    beside: Arc<Mutex<JoinSet<()>>>,
+    /// Cancelled when the server begins to stop.
+    pub stopping: CancellationToken,
+    /// Cancelled when its grace period is over.
+    pub ending: CancellationToken,
+    /// Cancelled where a service ended by itself, which it never should.
+    pub broken: CancellationToken,
 }
 
 impl Running {
     /// Documents are ingested from now on.
     pub async fn ingests(&self, service: IngestService) {
+        let (ended, broken) = (service.ended(), self.broken.clone());
+        self.beside(async move {
+            ended.await;
+            broken.cancel();
+        })
+        .await;
         *self.ingest.lock().await = Some(service);
     }
 
     /// Adapters are trained from now on.
     pub async fn trains(&self, service: TrainerService) {
         *self.trainer.lock().await = Some(service);
+    }
+
+    /// Runs a task for as long as the server lives.
+    pub async fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.beside.lock().await.spawn(task);
     }
 
     /// Finishes what runs within `grace`, and hands the rest back.
@@ -86,6 +107,14 @@ impl Parts {
             lexical: Arc::new(TantivyReader::open(&config.storage.lexical)),
             embedders: models.embedders(),
         })
+    }
+
+    /// Whether the catalog and the vector side answer, and why not.
+    pub async fn check(&self) -> Result<(), String> {
+        let catalog = self.catalog.check().await;
+        catalog.map_err(|error| crate::exit::chain(&error))?;
+        let dense = self.dense.check().await;
+        dense.map_err(|error| crate::exit::chain(&error))
     }
 
     /// The gateway over these parts.
@@ -143,7 +172,7 @@ pub async fn start_ingest(
         lexical: Arc::new(lexical),
         embedders: parts.embedders.clone(),
         parser: Arc::new(ParserPool::new(parser(config, models)?)),
-        settings: settings(config),
+        settings: settings(config, models),
     };
     IngestService::start(parts)
         .await
@@ -175,8 +204,13 @@ pub async fn start_trainer(
         .map_err(|error| Failure::of(&error))
 }
 
-fn settings(config: &Config) -> IngestSettings {
+fn settings(config: &Config, models: &ModelStore) -> IngestSettings {
+    let generator = match &config.generator.backend {
+        Backend::Local => models.generator_id(),
+        Backend::OpenAi { model, .. } => model.clone(),
+    };
     IngestSettings {
+        reserved: vec![generator],
         default_embedder: config.models.embedder.clone(),
         workers: config.ingest.workers.get(),
         max_document: config.ingest.max_document.bytes(),
@@ -230,8 +264,13 @@ async fn open_dense(
             let opened = opened.map_err(|error| Failure::of(&error))?;
             Ok(Arc::new(opened.map_err(|error| Failure::of(&error))?))
         }
-        Dense::Server { url, api_key } => {
+        Dense::Server {
+            url,
+            api_key,
+            prefix,
+        } => {
             let mut settings = ServerSettings::new(url);
+            settings.prefix.clone_from(prefix);
             settings.api_key = api_key.as_ref().map(|key| key.expose().to_owned());
             connect(settings, readiness).await
         }

@@ -20,6 +20,8 @@ pub struct Readiness {
 struct State {
     /// Parts that are not there yet, each with how far it is.
     waiting: BTreeMap<&'static str, String>,
+    /// Parts that were there and do not answer now, each with why.
+    lost: BTreeMap<&'static str, String>,
     /// A part that will not come.
     failed: bool,
     stopping: bool,
@@ -58,6 +60,20 @@ impl Readiness {
         self.state.send_modify(|state| state.failed = true);
     }
 
+    /// A part that was there does not answer, and why. It may come back.
+    pub fn lose(&self, part: &'static str, why: impl Into<String>) {
+        let why = why.into();
+        self.state.send_modify(|state| {
+            state.lost.insert(part, why);
+        });
+    }
+
+    /// A part answers, be it again. Whether it did not before.
+    pub fn found(&self, part: &'static str) -> bool {
+        self.state
+            .send_if_modified(|state| state.lost.remove(part).is_some())
+    }
+
     /// The server stops: it takes no new work.
     pub fn stop(&self) {
         self.state.send_modify(|state| state.stopping = true);
@@ -66,7 +82,7 @@ impl Readiness {
     /// Whether every part is there, and the server is not stopping.
     pub fn is_ready(&self) -> bool {
         let state = self.state.borrow();
-        state.waiting.is_empty() && !state.stopping
+        state.waiting.is_empty() && state.lost.is_empty() && !state.stopping
     }
 
     /// What `/readyz` answers.
@@ -76,6 +92,7 @@ impl Readiness {
             State { stopping: true, .. } => "stopping",
             State { failed: true, .. } => "failed",
             State { waiting, .. } if !waiting.is_empty() => "loading",
+            State { lost, .. } if !lost.is_empty() => "unavailable",
             State { .. } => "ready",
         };
         ReadinessReport {
@@ -83,6 +100,7 @@ impl Readiness {
             waiting_for: state
                 .waiting
                 .iter()
+                .chain(&state.lost)
                 .map(|(part, what)| format!("{part} {what}").trim().to_owned())
                 .collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,6 +121,12 @@ mod tests {
         assert!(!readiness.is_ready());
         readiness.done("generator");
         assert_eq!(readiness.report().status, "ready");
+        readiness.lose("catalog", "(gone)");
+        assert_eq!(readiness.report().status, "unavailable");
+        assert_eq!(readiness.report().waiting_for, ["catalog (gone)"]);
+        assert!(!readiness.is_ready());
+        assert!(readiness.found("catalog") && !readiness.found("catalog"));
+        assert!(readiness.is_ready());
         readiness.stop();
         assert_eq!(readiness.report().status, "stopping");
         assert!(!readiness.is_ready());

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long handing jobs back may take after the grace period.
+/// How long handing jobs back, and ending answers, may take after the grace period.
 const HANDING_BACK: Duration = Duration::from_secs(5);
 
 /// A server of this process: it listens from the start, and loads its parts in the background.
@@ -28,7 +29,6 @@ pub struct Server {
     grace: Duration,
     readiness: Readiness,
     running: Running,
-    stop: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
     load: Option<JoinHandle<Result<(), Failure>>>,
     _lock: DataDirLock,
@@ -58,9 +58,9 @@ impl Server {
             openapi: Arc::from(openapi::text()?),
         };
         let switch = Switch::new(edge::loading(edge.clone()));
-        let stop = CancellationToken::new();
-        let http = tokio::spawn(serve_http(listener, switch.router(), stop.clone()));
         let (grace, running) = (config.server.shutdown_grace, Running::default());
+        let stop = running.stopping.clone();
+        let http = tokio::spawn(serve_http(listener, switch.router(), stop));
         let loading = Loading {
             config,
             role,
@@ -76,7 +76,6 @@ impl Server {
             grace,
             readiness,
             running,
-            stop,
             http,
             load,
             _lock: lock,
@@ -127,33 +126,43 @@ impl Server {
         tokio::select! {
             () = &mut signal => Ok(()),
             ended = &mut self.http => Err(http_ended(ended)),
+            () = self.running.broken.cancelled() => Err(broken()),
         }
     }
 
-    /// Stops: finishes requests under way and hands running jobs back, at most for the grace period.
+    /// Stops: finishes requests under way and hands running jobs back, at most for the grace period. An answer that is not
+    /// whole by then ends with an error.
     ///
     /// # Errors
-    /// Where that took longer.
+    /// Where jobs took longer.
     pub async fn stop(mut self) -> Result<(), Failure> {
         tracing::info!("stopping");
         self.readiness.stop();
         if let Some(load) = self.load.take() {
             load.abort();
         }
-        self.stop.cancel();
-        let finished = async {
-            self.running.stop(self.grace).await;
-            if !self.http.is_finished() {
-                // Its result was looked at where it matters: while serving.
-                let _ = (&mut self.http).await;
-            }
-        };
-        let ended = tokio::time::timeout(self.grace + HANDING_BACK, finished).await;
-        self.http.abort();
-        ended.map_err(|_| {
-            Failure::new(format!("work was still running after {}", crate::terminal::elapsed(self.grace)))
-                .hint("it is on disk and continues at the next start; server.shutdown_grace gives it more time")
+        self.running.stopping.cancel();
+        let (running, longest) = (self.running.clone(), self.grace + HANDING_BACK);
+        let jobs = timeout(longest, running.stop(self.grace));
+        let (jobs, ()) = tokio::join!(jobs, self.end_http());
+        jobs.map_err(|_| {
+            Failure::new(format!("jobs were still running after {}", crate::terminal::elapsed(self.grace)))
+                .hint("they are on disk and continue at the next start; server.shutdown_grace gives them more time")
         })
+    }
+
+    /// Lets requests under way finish within the grace period; ends their answers after it, and then their connections.
+    async fn end_http(&mut self) {
+        // Its result was looked at where it matters: while serving.
+        if self.http.is_finished() || timeout(self.grace, &mut self.http).await.is_ok() {
+            return;
+        }
+        tracing::warn!("the grace period is over: answers under way end with an error");
+        self.running.ending.cancel();
+        if timeout(HANDING_BACK, &mut self.http).await.is_err() {
+            tracing::warn!("connections that did not end are closed");
+            self.http.abort();
+        }
     }
 }
 
@@ -169,6 +178,11 @@ async fn serve_http(
 
 fn flat(loaded: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
     loaded.unwrap_or_else(|error| Err(Failure::new(format!("loading stopped early: {error}"))))
+}
+
+fn broken() -> Failure {
+    Failure::new("the indexer ended, so no document can be indexed or deleted any more")
+        .hint("start again: nothing that was accepted is lost; the log has the cause")
 }
 
 fn http_ended(ended: Result<std::io::Result<()>, JoinError>) -> Failure {

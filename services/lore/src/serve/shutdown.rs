@@ -1,24 +1,54 @@
-use tokio::signal::unix::{SignalKind, signal};
+use crate::exit::Failure;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for SIGINT or SIGTERM. Where signals cannot be listened for, it waits for ever and the system's default ends
-/// the process.
-pub async fn requested() {
-    let interrupt = wait(SignalKind::interrupt());
-    let terminate = wait(SignalKind::terminate());
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
+/// SIGINT and SIGTERM. Where they cannot be listened for, the system's default ends the process.
+pub struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn listen() -> Self {
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = one(&mut self.interrupt) => {}
+            () = one(&mut self.terminate) => {}
+        }
     }
 }
 
-async fn wait(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signal) => {
+/// Waits for SIGINT or SIGTERM.
+pub async fn requested() {
+    Signals::listen().next().await;
+}
+
+/// Waits for the second SIGINT or SIGTERM: whoever sends it does not want to wait for an orderly end.
+pub async fn insisted() -> Failure {
+    let mut signals = Signals::listen();
+    signals.next().await;
+    signals.next().await;
+    Failure::new("stopped at once by a second signal")
+        .hint("jobs under way are on disk and continue at the next start")
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::warn!(%error, "cannot listen for a signal"))
+        .ok()
+}
+
+async fn one(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
             signal.recv().await;
         }
-        Err(error) => {
-            tracing::warn!(%error, "cannot listen for a signal");
-            std::future::pending::<()>().await;
-        }
+        None => std::future::pending().await,
     }
 }

@@ -111,7 +111,10 @@ impl Training {
     /// Leaves the last view on the screen.
     pub fn finish(&self) {
         if let Show::Live(bar) = &self.show {
-            bar.abandon();
+            bar.finish_and_clear();
+            let width = usize::from(Term::stderr().size().1);
+            let view = self.seen.view(&self.name, width);
+            let _ = writeln!(io::stderr().lock(), "{view}\n");
         }
     }
 }
@@ -134,7 +137,16 @@ impl Seen {
         if metrics.train_loss.is_some() {
             self.seconds.push(metrics.seconds);
         }
-        self.last = Some(metrics);
+        self.last = Some(match self.last.take() {
+            // An evaluation says nothing of the pace; that of the last step stays.
+            Some(before) if metrics.train_loss.is_none() => StepMetrics {
+                learning_rate: metrics.learning_rate.or(before.learning_rate),
+                grad_norm: metrics.grad_norm.or(before.grad_norm),
+                tokens_per_second: metrics.tokens_per_second.or(before.tokens_per_second),
+                ..metrics
+            },
+            _ => metrics,
+        });
     }
 
     /// Everything, over several lines of at most `width` columns.
@@ -258,7 +270,16 @@ mod tests {
         );
         assert_eq!(lines.len(), 13);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
+        let evaluation = StepMetrics {
+            tokens_per_second: None,
+            ..metrics(10, None, Some(2.4))
+        };
+        seen.take(evaluation);
         let line = seen.line().expect("a line");
+        assert!(
+            line.contains("validation 2.4000") && line.contains("50.0 tokens/s"),
+            "{line}"
+        );
         assert!(
             line.starts_with("step 10/40  loss 2.0000") && !line.contains('\n'),
             "{line}"

@@ -7,11 +7,15 @@ use std::net::TcpStream;
 
 /// An HTTP/1.1 answer, head and body, as it came.
 fn ask(server: &Server, request: &str) -> String {
+    ask_host(server, request, "localhost")
+}
+
+fn ask_host(server: &Server, request: &str, host: &str) -> String {
     let address = server.url().strip_prefix("http://").expect("http");
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(
         stream,
-        "{request}\r\nhost: lore\r\nconnection: close\r\n\r\n"
+        "{request}\r\nhost: {host}\r\nconnection: close\r\n\r\n"
     )
     .expect("sent");
     let mut answer = String::new();
@@ -71,6 +75,70 @@ fn every_error_has_the_shape_of_the_api_and_a_request_id() {
 }
 
 #[test]
+fn a_server_without_keys_answers_no_web_page_and_no_other_name() {
+    let home = Home::new();
+    let mut server = Server::start(&home, &["trainer"], &[]);
+    server.ready(&home);
+    let refused = [
+        ("GET /healthz", "origin: http://evil.example", "403"),
+        ("POST /v1/files", "origin: null", "403"),
+        ("GET /v1/nothing", "origin: http://localhost:1", "403"),
+        ("GET /healthz", "sec-fetch-site: cross-site", "403"),
+    ];
+    for (line, header, status) in refused {
+        let answer = ask(&server, &format!("{line} HTTP/1.1\r\n{header}"));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{header}: {answer}"
+        );
+        assert!(answer.contains(r#""code":"forbidden""#), "{answer}");
+    }
+    let rebound = ask_host(&server, "GET /healthz HTTP/1.1", "evil.example");
+    assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
+    assert!(
+        rebound.contains(r#""code":"misdirected_request""#),
+        "{rebound}"
+    );
+    let own = ask(
+        &server,
+        "GET /healthz HTTP/1.1\r\norigin: http://localhost\r\nsec-fetch-site: same-origin",
+    );
+    assert!(own.starts_with("HTTP/1.1 200"), "{own}");
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_by_name_and_unknown_routes_are_counted() {
+    let home = Home::new();
+    let mut server = Server::start(
+        &home,
+        &["trainer"],
+        &[
+            ("LORE_SERVER_MAX_BODY", "1 MiB"),
+            ("LORE_INGEST_MAX_DOCUMENT", "1 MiB"),
+        ],
+    );
+    server.ready(&home);
+    let large = ask(
+        &server,
+        "POST /v1/files HTTP/1.1\r\ncontent-length: 2000000",
+    );
+    assert!(large.starts_with("HTTP/1.1 413"), "{large}");
+    for said in ["more than 1048576 bytes", "server.max_body"] {
+        assert!(large.contains(said), "{large}");
+    }
+    ask(&server, "GET /v1/nothing HTTP/1.1");
+    ask(&server, "DELETE /healthz HTTP/1.1");
+    let metrics = ask(&server, "GET /metrics HTTP/1.1");
+    for status in ["404", "405", "413"] {
+        let counted = |line: &str| {
+            line.starts_with("lore_http_requests_total")
+                && line.contains(&format!("status=\"{status}\""))
+        };
+        assert!(metrics.lines().any(counted), "{status}: {metrics}");
+    }
+}
+
+#[test]
 fn a_server_with_keys_lets_only_their_holders_in() {
     let home = Home::new();
     let server = Server::start(&home, &["trainer"], &[("LORE_API_KEY", "one,two")]);
@@ -91,10 +159,16 @@ fn a_server_with_keys_lets_only_their_holders_in() {
     );
     assert!(with.starts_with("HTTP/1.1 200"), "{with}");
     assert!(with.contains("lore_http_requests_total"), "{with}");
-    for open in ["/healthz", "/readyz", "/openapi.json"] {
+    for open in ["/healthz", "/openapi.json"] {
         assert!(
             ask(&server, &format!("GET {open} HTTP/1.1")).starts_with("HTTP/1.1 200"),
             "{open}"
         );
     }
+    let ready = ask(&server, "GET /readyz HTTP/1.1");
+    let open = ["HTTP/1.1 200", "HTTP/1.1 503"]; // it may be loading yet
+    assert!(
+        open.iter().any(|status| ready.starts_with(status)),
+        "{ready}"
+    );
 }

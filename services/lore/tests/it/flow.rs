@@ -244,6 +244,18 @@ fn failures_have_their_exit_codes(home: &Home) {
             partial.stderr
         );
     }
+    let listed = home.run(&["ingest", "-c", "bad", "bad", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    assert_eq!(names(&listed, "name"), ["broken.pdf", "good.md"]);
+    assert_eq!(listed["refused"][0]["name"], "large.txt", "{listed}");
+    assert_eq!(
+        listed["refused"][0]["error"]["code"], "body_too_large",
+        "{listed}"
+    );
+    let absent = home.run(&["search", "-c", "nowhere", "x", "--json"]);
+    let absent: Value = serde_json::from_str(&absent.stdout).expect("JSON");
+    assert_eq!(absent["error"]["code"], "collection_not_found", "{absent}");
+    assert!(absent["error"]["request_id"].is_string(), "{absent}");
     for absent in [
         &["search", "-c", "nowhere", "x"][..],
         &["documents", "show", "-c", "hb", "none.md"],

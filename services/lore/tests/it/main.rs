@@ -5,4 +5,5 @@ mod edges;
 mod flow;
 mod offline;
 mod server;
+mod stopping;
 mod tuning;

@@ -76,6 +76,19 @@ fn a_server_that_does_not_answer_is_exit_code_4_with_a_hint() {
         asked.stderr
     );
     assert!(asked.stderr.contains("lore serve"), "{}", asked.stderr);
+    let told = Home::new().run(&[
+        "collections",
+        "list",
+        "--json",
+        "--url",
+        &format!("http://{free}"),
+    ]);
+    let error: serde_json::Value = serde_json::from_str(&told.stdout).expect("JSON");
+    assert_eq!(
+        (told.code, &error["error"]["code"]),
+        (Some(4), &"unreachable".into()),
+        "{error}"
+    );
 }
 
 #[test]

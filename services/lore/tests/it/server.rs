@@ -62,10 +62,15 @@ impl Server {
         panic!("not ready: {}", log_of(home));
     }
 
-    /// Asks it to stop as a service manager does, and waits for its end.
-    pub fn terminate(mut self) -> Ran {
+    /// Asks it to stop as a service manager does.
+    pub fn signal(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         kill(pid, Signal::SIGTERM).expect("it runs");
+    }
+
+    /// Asks it to stop as a service manager does, and waits for its end.
+    pub fn terminate(mut self) -> Ran {
+        self.signal();
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("a status") {

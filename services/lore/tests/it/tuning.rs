@@ -354,7 +354,7 @@ fn model_files_are_looked_into_without_a_server() {
         "architecture  llama",
         "134.5 M",
         "<|im_end|>",
-        "model.layers.self_attn.q_proj",
+        "blk.attn_q.weight",
     ] {
         assert!(shown.stdout.contains(said), "{said} in {}", shown.stdout);
     }

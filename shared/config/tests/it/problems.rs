@@ -44,6 +44,27 @@ fn listening_for_other_machines_without_a_key_is_refused() {
 }
 
 #[test]
+fn settings_without_effect_or_beyond_the_api_are_refused() {
+    let text = "
+[models]
+reranker = \"bge\"
+[retrieval]
+passages = 51
+candidates = 100
+[dense]
+prefix = \"\"
+";
+    assert_eq!(
+        problems(load(text)),
+        [
+            "models.reranker: leave it empty",
+            "dense.prefix: write 1 to 64 of a-z A-Z 0-9 _ -, such as \"lore_\"",
+            "retrieval.passages: write a whole number from 1 to 50",
+        ]
+    );
+}
+
+#[test]
 fn an_empty_api_key_does_not_open_the_door() {
     let open = options().env([("LORE_LISTEN", "0.0.0.0:0"), ("LORE_API_KEY", " , ")]);
     assert_eq!(problems(Config::load(open)).len(), 1);

@@ -61,7 +61,8 @@ impl Matrix {
             Self::Quantised(weight) if integers => {
                 Ok(x.contiguous()?.apply_op1_no_bwd(weight.as_ref())?)
             }
-            Self::Packed(_) | Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
+            Self::Packed(weight) => weight.product(x),
+            Self::Quantised(_) => Ok(x.matmul(&self.dense()?.t()?)?),
         }
     }
 

@@ -7,6 +7,9 @@ use memmap2::Mmap;
 use std::fmt;
 use std::sync::Arc;
 
+/// Dequantised weights that are alive at once: 4 MiB.
+const CACHED: usize = 1 << 20;
+
 /// A quantised matrix (outputs, inputs) on the CPU: read where its file is mapped, or rearranged for fast products.
 #[derive(Clone)]
 pub struct Packed {
@@ -134,13 +137,32 @@ impl Packed {
         results.into_iter().zip(matrices).map(tensor).collect()
     }
 
+    /// x · Wᵀ in float32, some outputs at a time, so that their dequantised weights stay in the cache.
+    pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
+        let Stored::Lanes(lanes) = &self.stored else {
+            return Ok(x.matmul(&self.dense()?.t()?)?);
+        };
+        let together = (CACHED / self.inputs).next_multiple_of(8);
+        let mut parts = Vec::with_capacity(self.outputs.div_ceil(together));
+        for first in (0..self.outputs).step_by(together) {
+            let weights = lanes.dense(first, together);
+            let shape = (weights.len() / self.inputs, self.inputs);
+            let weights = Tensor::from_vec(weights, shape, &Device::Cpu)?;
+            parts.push(x.matmul(&weights.t()?)?);
+        }
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            many => Ok(Tensor::cat(many, 1)?),
+        }
+    }
+
     /// The whole matrix as float32.
     pub(super) fn dense(&self) -> Result<Tensor> {
         let values = match &self.stored {
             Stored::Blocks(bytes) => {
                 dequantise::dequantise(bytes.get(), self.dtype, self.outputs * self.inputs)?
             }
-            Stored::Lanes(lanes) => lanes.dense(),
+            Stored::Lanes(lanes) => lanes.dense(0, self.outputs),
         };
         Ok(Tensor::from_vec(
             values,

@@ -170,7 +170,10 @@ async fn serve_on(
     output.note(format!(
         "Over HTTP: curl {url}/v1/ask --json '{{\"collection\": \"{collection}\", \"question\": \"…\"}}'"
     ));
-    server.until(shutdown::requested()).await
+    tokio::select! {
+        ended = server.until(shutdown::requested()) => ended,
+        failure = shutdown::insisted() => Err(failure),
+    }
 }
 
 /// Tells how long each step took.

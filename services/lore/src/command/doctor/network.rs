@@ -68,11 +68,17 @@ async fn server(context: &Context) -> Check {
 }
 
 async fn qdrant(config: &Config) -> Option<Check> {
-    let Dense::Server { url, api_key } = &config.dense else {
+    let Dense::Server {
+        url,
+        api_key,
+        prefix,
+    } = &config.dense
+    else {
         return None;
     };
     let mut settings = ServerSettings::new(url);
     settings.api_key = api_key.as_ref().map(|key| key.expose().to_owned());
+    settings.prefix.clone_from(prefix);
     settings.timeout = PATIENCE;
     Some(match ServerDense::connect(settings).await {
         Ok(_) => Check::ok("Qdrant", format!("{url} answers")),
@@ -103,8 +109,14 @@ async fn generator(config: &Config) -> Option<Check> {
 }
 
 async fn get(url: &str, key: Option<&Secret>) -> Result<reqwest::StatusCode, reqwest::Error> {
-    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
-    let mut request = http.get(url);
+    let mut http = reqwest::Client::builder().timeout(PATIENCE);
+    let host = reqwest::Url::parse(url).ok();
+    let host = host.as_ref().and_then(reqwest::Url::host_str);
+    if host.is_some_and(lore_http::is_loopback_host) {
+        // A proxy of the environment cannot reach this machine's own ports.
+        http = http.no_proxy();
+    }
+    let mut request = http.build()?.get(url);
     if let Some(key) = key {
         request = request.bearer_auth(key.expose());
     }

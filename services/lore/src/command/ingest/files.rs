@@ -1,5 +1,6 @@
 use crate::exit::{Exit, Failure};
 use globset::{GlobBuilder, GlobMatcher};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
@@ -19,7 +20,7 @@ pub struct FoundFile {
 }
 
 /// A file or folder that will not be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// The file or the folder.
     pub path: PathBuf,

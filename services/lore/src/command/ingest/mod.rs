@@ -5,8 +5,8 @@ mod send;
 mod summary;
 mod wait;
 
-pub use files::gather;
-pub use summary::Summary;
+pub use files::{Skipped, gather};
+pub use summary::{Refused, Summary};
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -14,6 +14,7 @@ use crate::terminal::{Output, Progress};
 use clap::Args;
 use lore_client::Client;
 use lore_types::{JobId, List, Metadata};
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -115,10 +116,31 @@ pub async fn ingest(
     Ok(summary)
 }
 
-/// The jobs where they were waited for, else what was accepted.
+/// A list of the API with what did not get into it.
+#[derive(Serialize)]
+struct Told<'a, T> {
+    #[serde(flatten)]
+    list: List<T>,
+    refused: &'a [Refused],
+    skipped: &'a [Skipped],
+}
+
+/// The jobs where they were waited for, else what was accepted; and the files that were refused or not sent.
 fn print_json(output: Output, summary: &Summary) -> Result<(), Failure> {
     if summary.waited {
-        return output.json(&List::whole(summary.jobs.clone()));
+        return print_list(output, summary, summary.jobs.clone());
     }
-    output.json(&List::whole(summary.accepted.clone()))
+    print_list(output, summary, summary.accepted.clone())
+}
+
+fn print_list<T: Serialize>(
+    output: Output,
+    summary: &Summary,
+    data: Vec<T>,
+) -> Result<(), Failure> {
+    output.json(&Told {
+        list: List::whole(data),
+        refused: &summary.refused,
+        skipped: &summary.skipped,
+    })
 }

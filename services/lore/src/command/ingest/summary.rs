@@ -2,8 +2,18 @@ use super::files::Skipped;
 use super::send::Sent;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{Output, elapsed, paint_note, plain, plural};
-use lore_types::{Accepted, Job, JobStatus};
+use lore_types::{Accepted, ApiError, Job, JobStatus};
+use serde::Serialize;
 use std::time::Duration;
+
+/// A file that the server did not take.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refused {
+    /// The name of its document.
+    pub name: String,
+    /// Why.
+    pub error: ApiError,
+}
 
 /// What became of everything that one `ingest` was given.
 #[derive(Debug, Default)]
@@ -14,6 +24,8 @@ pub struct Summary {
     pub jobs: Vec<Job>,
     /// Documents that were not ingested, each with the reason.
     pub failed: Vec<(String, String)>,
+    /// Files that were sent and refused, each with what the server said.
+    pub refused: Vec<Refused>,
     /// Files that were not sent.
     pub skipped: Vec<Skipped>,
     /// Whether the jobs were waited for.
@@ -28,7 +40,13 @@ impl Summary {
         for Sent { file, outcome } in sent {
             match outcome {
                 Ok(accepted) => self.accepted.push(accepted),
-                Err(failure) => self.failed.push((file.name, failure.message().to_owned())),
+                Err(failure) => {
+                    self.refused.push(Refused {
+                        name: file.name.clone(),
+                        error: failure.api_error(),
+                    });
+                    self.failed.push((file.name, failure.message().to_owned()));
+                }
             }
         }
     }

@@ -2,13 +2,15 @@
 
 use super::lanes::{Form, WIDTH};
 use super::{IntegerRow, TOGETHER};
-use bytemuck::pod_read_unaligned as read;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_cvtsi32_si128, _mm256_abs_epi8, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_sign_epi8, _mm256_sll_epi16, _mm256_srl_epi16, _mm256_srli_epi16,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_permute2x128_si256,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_sll_epi16, _mm256_srl_epi16, _mm256_srli_epi16,
+    _mm256_sub_epi32, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64,
 };
 
 /// Outputs of one group for up to four rows.
@@ -64,7 +66,52 @@ fn dot_rows<const ROWS: usize>(
     }
 }
 
-/// The loop over the records of a group. `ZERO` stands in `zero`, negated.
+/// Writes a block once for each number, so that what depends on the number is decided by the compiler.
+macro_rules! repeat {
+    ($name:ident in [$($number:literal),*] $body:block) => {
+        $({
+            const $name: usize = $number;
+            $body
+        })*
+    };
+}
+
+/// Adds code · activation of 16 weights of each output to `$totals`, as 256 · value + rest. (A function that is not
+/// inlined would keep all of its registers in memory.)
+macro_rules! half_block {
+    ($bits:ident, $half:ident, $rows:ident, $record:ident, $values:ident, $rests:ident, $totals:ident) => {
+        let mut high = [_mm256_setzero_si256(); $rows];
+        let mut low = [_mm256_setzero_si256(); $rows];
+        repeat!(STEP in [0, 1, 2, 3] {
+            let codes = codes::<$bits, $half, STEP>($record);
+            for row in 0..$rows {
+                let value = _mm256_set1_epi32($values[row][$half * 4 + STEP]);
+                let rest = _mm256_set1_epi32($rests[row][$half * 4 + STEP]);
+                high[row] = _mm256_add_epi16(high[row], products::<$bits>(codes, value));
+                low[row] = _mm256_add_epi16(low[row], products::<$bits>(codes, rest));
+            }
+            // Sums of 16 bits that cannot overflow: 2 · 127 · 31 · 4, 2 · 127 · 63 · 2, 2 · 127 · 128.
+            let together = match $bits {
+                8 => 1,
+                6 => 2,
+                _ => 4,
+            };
+            if (STEP + 1) % together == 0 {
+                for row in 0..$rows {
+                    let sum = _mm256_add_epi32(
+                        _mm256_madd_epi16(high[row], _mm256_set1_epi16(256)),
+                        _mm256_madd_epi16(low[row], _mm256_set1_epi16(1)),
+                    );
+                    $totals[row] = _mm256_add_epi32($totals[row], sum);
+                    high[row] = _mm256_setzero_si256();
+                    low[row] = _mm256_setzero_si256();
+                }
+            }
+        });
+    };
+}
+
+/// The loop over the records of a group. `zero` is negated.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn kernel<
@@ -82,91 +129,45 @@ fn kernel<
     let mut sums = [_mm256_setzero_ps(); ROWS];
     let zero = _mm256_set1_ps(zero);
     let parts = if SPLIT { 2 } else { 1 };
+    let kinds = if MINIMA { 2 } else { 1 };
+    let start = kinds * parts * WIDTH * if HALVES { 2 } else { 4 };
     for (index, record) in group.as_chunks::<SIZE>().0.iter().enumerate() {
+        let (numbers, record) = record.split_at(start);
+        let record = record.as_chunks::<32>().0;
+        let values: [&[i32; 8]; ROWS] = std::array::from_fn(|row| &rows[row].values[index]);
+        let rests: [&[i32; 8]; ROWS] = std::array::from_fn(|row| &rows[row].rests[index]);
         let mut totals = [_mm256_setzero_si256(); ROWS];
-        for half in 0..2 {
-            half_block::<SIZE, BITS, HALVES, MINIMA, SPLIT, ROWS>(
-                record,
-                rows,
-                index,
-                half,
-                &mut totals,
-            );
-            if !SPLIT && half == 0 {
-                continue;
-            }
-            let part = if SPLIT { half } else { 0 };
-            let scale = numbers::<HALVES>(record, part);
-            // What every weight of an output has in common is multiplied with the sum of the activations.
-            let common = if MINIMA {
-                numbers::<HALVES>(record, parts + part)
-            } else {
-                _mm256_mul_ps(scale, zero)
-            };
-            for row in 0..ROWS {
-                let row_scale = _mm256_set1_ps(rows[row].scales[index]);
-                let product = _mm256_cvtepi32_ps(totals[row]);
-                sums[row] = _mm256_fmadd_ps(product, _mm256_mul_ps(scale, row_scale), sums[row]);
-                if BITS != 8 {
-                    let [first, second] = rows[row].sums[index];
-                    let sum = match (SPLIT, half) {
-                        (false, _) => first + second,
-                        (true, 0) => first,
-                        (true, _) => second,
-                    };
-                    sums[row] = _mm256_fmadd_ps(common, _mm256_set1_ps(sum), sums[row]);
+        repeat!(HALF in [0, 1] {
+            half_block!(BITS, HALF, ROWS, record, values, rests, totals);
+            if SPLIT || HALF == 1 {
+                let part = if SPLIT { HALF } else { 0 };
+                let scale = eight::<HALVES>(numbers, part);
+                // What all weights of an output have in common is multiplied with the sum of the activations.
+                let common = if MINIMA {
+                    eight::<HALVES>(numbers, parts + part)
+                } else {
+                    _mm256_mul_ps(scale, zero)
+                };
+                for row in 0..ROWS {
+                    let row_scale = _mm256_set1_ps(rows[row].scales[index]);
+                    let product = _mm256_cvtepi32_ps(totals[row]);
+                    let scale = _mm256_mul_ps(scale, row_scale);
+                    sums[row] = _mm256_fmadd_ps(product, scale, sums[row]);
+                    if BITS != 8 {
+                        let [first, second] = rows[row].sums[index];
+                        let sum = match (SPLIT, HALF) {
+                            (false, _) => first + second,
+                            (true, 0) => first,
+                            (true, _) => second,
+                        };
+                        sums[row] = _mm256_fmadd_ps(common, _mm256_set1_ps(sum), sums[row]);
+                    }
+                    totals[row] = _mm256_setzero_si256();
                 }
-                totals[row] = _mm256_setzero_si256();
             }
-        }
+        });
     }
     sums
-}
-
-/// Adds code · activation of 16 weights of each output to `totals`, as 256 · value + rest.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn half_block<
-    const SIZE: usize,
-    const BITS: usize,
-    const HALVES: bool,
-    const MINIMA: bool,
-    const SPLIT: bool,
-    const ROWS: usize,
->(
-    record: &[u8; SIZE],
-    rows: &[IntegerRow<'_>; TOGETHER],
-    index: usize,
-    half: usize,
-    totals: &mut [__m256i; ROWS],
-) {
-    // Sums of 16 bits that cannot overflow: 2 · 127 · 31 · 4, 2 · 127 · 63 · 2, 2 · 127 · 128.
-    let together = match BITS {
-        8 => 1,
-        6 => 2,
-        _ => 4,
-    };
-    for first in (0..4).step_by(together) {
-        let mut high = [_mm256_setzero_si256(); ROWS];
-        let mut low = [_mm256_setzero_si256(); ROWS];
-        for step in first..first + together {
-            let codes = codes::<SIZE, BITS, HALVES, MINIMA, SPLIT>(record, half, step);
-            for row in 0..ROWS {
-                let place = half * 4 + step;
-                let value = _mm256_set1_epi32(rows[row].values[index][place]);
-                let rest = _mm256_set1_epi32(rows[row].rests[index][place]);
-                high[row] = _mm256_add_epi16(high[row], products::<BITS>(codes, value));
-                low[row] = _mm256_add_epi16(low[row], products::<BITS>(codes, rest));
-            }
-        }
-        for row in 0..ROWS {
-            let sum = _mm256_add_epi32(
-                _mm256_madd_epi16(high[row], _mm256_set1_epi16(256)),
-                _mm256_madd_epi16(low[row], _mm256_set1_epi16(1)),
-            );
-            totals[row] = _mm256_add_epi32(totals[row], sum);
-        }
-    }
 }
 
 /// Pairs of code · activation. Codes with a sign give it to the right factor, since the instruction takes an unsigned left
@@ -183,37 +184,23 @@ fn products<const BITS: usize>(codes: __m256i, activations: __m256i) -> __m256i 
 /// Scales or minima of eight outputs.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn numbers<const HALVES: bool>(record: &[u8], index: usize) -> __m256 {
+fn eight<const HALVES: bool>(numbers: &[u8], index: usize) -> __m256 {
     if HALVES {
-        let halves: __m128i = read(&record[index * 16..index * 16 + 16]);
+        let halves: __m128i = bytemuck::cast(numbers.as_chunks::<16>().0[index]);
         return _mm256_cvtph_ps(halves);
     }
-    read(&record[index * 32..index * 32 + 32])
+    bytemuck::cast(numbers.as_chunks::<32>().0[index])
 }
 
 /// The codes of one step: four of each output.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn codes<
-    const SIZE: usize,
-    const BITS: usize,
-    const HALVES: bool,
-    const MINIMA: bool,
-    const SPLIT: bool,
->(
-    record: &[u8; SIZE],
-    half: usize,
-    step: usize,
-) -> __m256i {
-    let number = if HALVES { 2 } else { 4 };
-    let start = number * WIDTH * (1 + usize::from(MINIMA)) * (1 + usize::from(SPLIT));
-    let at =
-        |place: usize| -> __m256i { read(&record[start + place * 32..start + place * 32 + 32]) };
+fn codes<const BITS: usize, const HALF: usize, const STEP: usize>(record: &[[u8; 32]]) -> __m256i {
     if BITS == 8 {
-        return at(half * 4 + step);
+        return bytemuck::cast(record[HALF * 4 + STEP]);
     }
-    let both = at(step);
-    let nibble = if half == 0 {
+    let both: __m256i = bytemuck::cast(record[STEP]);
+    let nibble = if HALF == 0 {
         both
     } else {
         _mm256_srli_epi16(both, 4)
@@ -221,11 +208,11 @@ fn codes<
     let nibble = _mm256_and_si256(nibble, _mm256_set1_epi8(15));
     match BITS {
         5 => {
-            let high = shift(at(4), 4 - (half * 4 + step) as i32);
+            let high = shift(bytemuck::cast(record[4]), 4 - (HALF * 4 + STEP) as i32);
             _mm256_or_si256(nibble, _mm256_and_si256(high, _mm256_set1_epi8(16)))
         }
         6 => {
-            let high = shift(at(4 + half), 4 - 2 * step as i32);
+            let high = shift(bytemuck::cast(record[4 + HALF]), 4 - 2 * STEP as i32);
             _mm256_or_si256(nibble, _mm256_and_si256(high, _mm256_set1_epi8(48)))
         }
         _ => nibble,
@@ -241,4 +228,106 @@ fn shift(x: __m256i, left: i32) -> __m256i {
     } else {
         _mm256_srl_epi16(x, _mm_cvtsi32_si128(-left))
     }
+}
+
+/// Rows of a group in float32: (outputs, inputs). To be called where [`super::fast`].
+pub(super) fn widen(form: Form, group: &[u8], inputs: usize, out: &mut [f32]) {
+    #[expect(
+        unsafe_code,
+        reason = "the caller has checked that the processor has AVX2, FMA and F16C"
+    )]
+    // SAFETY: see the reason above.
+    unsafe {
+        match (form.bits, form.halves) {
+            (4, true) => widen_group::<4, true>(form, group, inputs, out),
+            (4, false) => widen_group::<4, false>(form, group, inputs, out),
+            (5, true) => widen_group::<5, true>(form, group, inputs, out),
+            (5, false) => widen_group::<5, false>(form, group, inputs, out),
+            (6, _) => widen_group::<6, false>(form, group, inputs, out),
+            _ => widen_group::<8, true>(form, group, inputs, out),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen_group<const BITS: usize, const HALVES: bool>(
+    form: Form,
+    group: &[u8],
+    inputs: usize,
+    out: &mut [f32],
+) {
+    let parts = if form.split { 2 } else { 1 };
+    for (index, record) in group.chunks_exact(form.size()).enumerate() {
+        let (numbers, record) = record.split_at(form.codes());
+        let rows = turned::<BITS>(record.as_chunks::<32>().0);
+        let mut scales = [[0f32; WIDTH]; 2];
+        let mut minima = [[0f32; WIDTH]; 2];
+        for part in 0..parts {
+            scales[part] = bytemuck::cast(eight::<HALVES>(numbers, part));
+            if form.minima {
+                minima[part] = bytemuck::cast(eight::<HALVES>(numbers, parts + part));
+            }
+        }
+        if parts == 1 {
+            (scales[1], minima[1]) = (scales[0], minima[0]);
+        }
+        for (output, row) in rows.iter().enumerate() {
+            let at = output * inputs + index * 32;
+            let codes: [[u8; 8]; 4] = bytemuck::cast(*row);
+            for (quarter, (out, codes)) in
+                out[at..at + 32].chunks_exact_mut(8).zip(codes).enumerate()
+            {
+                let codes: __m128i = bytemuck::cast([codes, [0; 8]]);
+                let whole = if BITS == 8 {
+                    _mm256_cvtepi8_epi32(codes)
+                } else {
+                    _mm256_sub_epi32(_mm256_cvtepu8_epi32(codes), _mm256_set1_epi32(form.zero))
+                };
+                let scale = _mm256_set1_ps(scales[quarter / 2][output]);
+                let minimum = _mm256_set1_ps(minima[quarter / 2][output]);
+                // No fused product: so these are the numbers of GGUF's own rule.
+                let values =
+                    _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(whole), scale), minimum);
+                out.copy_from_slice(&bytemuck::cast::<__m256, [f32; 8]>(values));
+            }
+        }
+    }
+}
+
+/// The codes of a record, output by output.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn turned<const BITS: usize>(record: &[[u8; 32]]) -> [__m256i; 8] {
+    let s = [
+        codes::<BITS, 0, 0>(record),
+        codes::<BITS, 0, 1>(record),
+        codes::<BITS, 0, 2>(record),
+        codes::<BITS, 0, 3>(record),
+        codes::<BITS, 1, 0>(record),
+        codes::<BITS, 1, 1>(record),
+        codes::<BITS, 1, 2>(record),
+        codes::<BITS, 1, 3>(record),
+    ];
+    // Eight rows of eight numbers of 32 bits, turned round: pairs, fours, then halves of registers.
+    let pair = |a: usize, b: usize| {
+        (
+            _mm256_unpacklo_epi32(s[a], s[b]),
+            _mm256_unpackhi_epi32(s[a], s[b]),
+        )
+    };
+    let [(a, b), (c, d), (e, f), (g, h)] = [pair(0, 1), pair(2, 3), pair(4, 5), pair(6, 7)];
+    let four = |a, c| (_mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c));
+    let [(p, q), (r, t), (u, v), (w, x)] = [four(a, c), four(b, d), four(e, g), four(f, h)];
+    let low = |a, b| _mm256_permute2x128_si256(a, b, 0x20);
+    let high = |a, b| _mm256_permute2x128_si256(a, b, 0x31);
+    [
+        low(p, u),
+        low(q, v),
+        low(r, w),
+        low(t, x),
+        high(p, u),
+        high(q, v),
+        high(r, w),
+        high(t, x),
+    ]
 }

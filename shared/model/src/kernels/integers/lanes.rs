@@ -60,7 +60,7 @@ impl Form {
     }
 
     /// Where the codes begin.
-    fn codes(self) -> usize {
+    pub(super) fn codes(self) -> usize {
         let kinds = if self.minima { 2 } else { 1 };
         kinds * self.parts() * WIDTH * self.number()
     }
@@ -70,6 +70,7 @@ impl Form {
         self.codes() + RECORD / 8 * self.bits
     }
 
+    #[inline(always)]
     fn put(self, record: &mut [u8], index: usize, value: f32) {
         let at = index * self.number();
         let place = record.get_mut(at..at + self.number());
@@ -77,14 +78,6 @@ impl Form {
             (Some(place), true) => place.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
             (Some(place), false) => place.copy_from_slice(&value.to_le_bytes()),
             (None, _) => {}
-        }
-    }
-
-    fn get(self, record: &[u8], index: usize) -> f32 {
-        match (self.halves, &record[index * self.number()..]) {
-            (true, [a, b, ..]) => f16::from_le_bytes([*a, *b]).to_f32(),
-            (false, [a, b, c, d, ..]) => f32::from_le_bytes([*a, *b, *c, *d]),
-            _ => 0.0,
         }
     }
 }
@@ -134,11 +127,12 @@ impl Lanes {
         self.inputs / BLOCK * self.form.size()
     }
 
-    /// The whole matrix in float32, row by row.
-    pub(crate) fn dense(&self) -> Vec<f32> {
-        let mut out = vec![0f32; self.outputs * self.inputs];
+    /// Some rows of the matrix in float32, from `first` on, a multiple of eight.
+    pub(crate) fn dense(&self, first: usize, count: usize) -> Vec<f32> {
+        let mut out = vec![0f32; count.min(self.outputs - first) * self.inputs];
+        let bytes = &self.bytes[first / WIDTH * self.group()..];
         out.par_chunks_mut(WIDTH * self.inputs)
-            .zip(self.bytes.par_chunks(self.group()))
+            .zip(bytes.par_chunks(self.group()))
             .for_each(|(out, group)| widen(self.form, group, self.inputs, out));
         out
     }
@@ -154,7 +148,8 @@ impl Lanes {
 }
 
 /// Eight rows of GGUF's blocks as records.
-fn rearrange(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
+#[inline(always)]
+fn rearrange_body<const FUSED: bool>(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
     let row = rows.len() / WIDTH;
     let super_block = dtype.block_size() / BLOCK;
     for (index, record) in out.chunks_exact_mut(form.size()).enumerate() {
@@ -181,7 +176,10 @@ fn rearrange(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
     }
 }
 
+crate::kernels::dispatch!(rearrange, rearrange_body, (form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]));
+
 /// Codes by steps: whole bytes; or the low four bits of steps s and s + 4 in one byte, then the higher bits of all steps.
+#[inline(always)]
 fn pack(bits: usize, steps: &[[u8; BLOCK]; 8], out: &mut [u8]) {
     if bits == 8 {
         out.chunks_exact_mut(BLOCK)
@@ -208,75 +206,19 @@ fn pack(bits: usize, steps: &[[u8; BLOCK]; 8], out: &mut [u8]) {
     }
 }
 
-/// The reverse of [`pack`].
-#[inline(always)]
-fn unpack_steps(bits: usize, record: &[u8]) -> [[u8; BLOCK]; 8] {
-    let mut steps = [[0u8; BLOCK]; 8];
-    if bits == 8 {
-        for (step, bytes) in steps.iter_mut().zip(record.chunks_exact(BLOCK)) {
-            step.copy_from_slice(bytes);
-        }
-        return steps;
-    }
-    let (low, high) = record.split_at(RECORD / 2);
-    for (index, low) in low.chunks_exact(BLOCK).enumerate() {
-        for at in 0..BLOCK {
-            steps[index][at] = low[at] & 15;
-            steps[index + 4][at] = low[at] >> 4;
-        }
-    }
-    let width = bits - 4;
-    for (index, high) in high.chunks_exact(BLOCK).enumerate() {
-        let together = 8 / width;
-        for place in 0..together {
-            for at in 0..BLOCK {
-                let bits = high[at] >> (place * width) & ((1 << width) - 1);
-                steps[index * together + place][at] |= bits << 4;
-            }
-        }
-    }
-    steps
+/// Rows of a group in float32: (outputs, inputs).
+#[cfg(target_arch = "x86_64")]
+fn widen(form: Form, group: &[u8], inputs: usize, out: &mut [f32]) {
+    super::avx2::widen(form, group, inputs, out);
 }
 
-#[inline(always)]
-fn widen_body<const FUSED: bool>(form: Form, group: &[u8], inputs: usize, out: &mut [f32]) {
-    for (index, record) in group.chunks_exact(form.size()).enumerate() {
-        let steps = unpack_steps(form.bits, &record[form.codes()..]);
-        for output in 0..WIDTH {
-            let mut codes = [0u8; BLOCK];
-            for (codes, step) in codes.chunks_exact_mut(4).zip(&steps) {
-                codes.copy_from_slice(&step[output * 4..output * 4 + 4]);
-            }
-            let at = output * inputs + index * BLOCK;
-            let out = &mut out[at..at + BLOCK];
-            let length = BLOCK / form.parts();
-            for part in 0..form.parts() {
-                let place = part * WIDTH + output;
-                let scale = form.get(record, place);
-                let minimum = if form.minima {
-                    form.get(record, form.parts() * WIDTH + place)
-                } else {
-                    0.0
-                };
-                let from = part * length;
-                let codes = &codes[from..from + length];
-                for (out, code) in out[from..from + length].iter_mut().zip(codes) {
-                    let code = if form.bits == 8 {
-                        i32::from(*code as i8)
-                    } else {
-                        i32::from(*code) - form.zero
-                    };
-                    *out = scale * code as f32 + minimum;
-                }
-            }
-        }
-    }
-}
-
-crate::kernels::dispatch!(widen, widen_body, (form: Form, group: &[u8], inputs: usize, out: &mut [f32]));
+/// Never called: without a kernel no matrix is rearranged.
+#[cfg(not(target_arch = "x86_64"))]
+fn widen(_: Form, _: &[u8], _: usize, _: &mut [f32]) {}
 
 impl Codes {
     /// Nothing yet.
+    #[inline(always)]
     pub(super) fn empty() -> Self {
         Self {
             codes: [0; BLOCK],
