@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 
 const BASE: &str = "smollm2-135m-instruct";
 const KILLS: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn dataset() -> String {
     let line = |number: usize| {
-        let words = "and one more ".repeat(number % 5);
+        let words = "more ".repeat(number % 4);
         json!({"messages": [
-            {"role": "user", "content": format!("What did station {number} measure?")},
-            {"role": "assistant", "content": format!("Station {number} measured {} {words}milligrams.", number * 7)},
+            {"role": "user", "content": format!("{number}?")},
+            {"role": "assistant", "content": format!("{words}{number}")},
         ]})
     };
-    (0..24)
-        .map(|number| format!("{}\n", line(number)))
-        .collect()
+    (0..8).map(|number| format!("{}\n", line(number))).collect()
 }
 
 async fn start(server: &Server, name: &str) -> Result<String> {
@@ -28,8 +26,8 @@ async fn start(server: &Server, name: &str) -> Result<String> {
         .file("stations.jsonl", dataset().into_bytes())
         .await?;
     let request = json!({"model": BASE, "training_file": file["id"], "seed": 3, "lore": {"name": name, "settings": {
-        "max_steps": 8, "batch_size": 3, "lora_r": 4, "lora_dropout": 0.1, "checkpoint_every_steps": 1, "eval_every_steps": 4,
-        "micro_batch_tokens": 96,
+        "max_steps": 6, "batch_size": 2, "lora_r": 2, "lora_dropout": 0.1, "checkpoint_every_steps": 1, "eval_every_steps": 3,
+        "micro_batch_tokens": 16, "target_modules": ["q_proj", "v_proj"],
     }}});
     let job = server.post("/v1/fine_tuning/jobs", &request).await?;
     Ok(job["id"]
@@ -76,9 +74,9 @@ async fn a_training_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     server.ready().await?;
     let id = start(&server, "stations").await?;
     for kill in 1..=KILLS {
-        until(&server, &id, 2 * kill - 1).await?;
+        until(&server, &id, kill).await?;
         // Somewhere in what comes after the checkpoint: a step, an evaluation, or the writing of the next one.
-        tokio::time::sleep(Duration::from_millis(170 * kill)).await;
+        tokio::time::sleep(Duration::from_millis(70 * kill)).await;
         server.kill()?;
         server = Server::start(killed.path(), &["trainer"], &[])?;
         server.ready().await?;

@@ -130,7 +130,7 @@ impl Default for TrainingSettings {
             adam_eps: 1e-8,
             max_grad_norm: 1.0,
             batch_size: 8,
-            micro_batch_tokens: 1024,
+            micro_batch_tokens: 512,
             max_tokens: 1024,
             n_epochs: 3.0,
             max_steps: None,

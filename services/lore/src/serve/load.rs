@@ -38,8 +38,10 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     if loading.role == Role::Trainer {
         let catalog = parts::open_catalog(&loading.config).await?;
         let trainer = loading.trainer(catalog, &models).await?;
+        // The routes first: who hears "ready" asks at once.
+        loading.serve(trainer)?;
         loading.readiness().done(readiness::STORAGE);
-        return loading.serve(trainer);
+        return Ok(());
     }
     loading
         .fetch(&models, &loading.helpers(), readiness::EMBEDDER)
@@ -47,21 +49,25 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     let parts = Parts::open(&loading.config, loading.role, &models, loading.readiness()).await?;
     loading.warm_up(&parts).await?;
     let others = loading.others(&parts, &models).await?;
-    loading.readiness().done(readiness::STORAGE);
     loading.watch(&parts).await;
     if !loading.role.answers() {
-        return loading.serve(others);
+        loading.serve(others)?;
+        loading.readiness().done(readiness::STORAGE);
+        return Ok(());
     }
     let coming = Err(generator::coming(&loading.config));
     let searching = loading.gateway(&parts, coming, Adapters::none());
     loading.serve(others.clone().merge(searching))?;
+    loading.readiness().done(readiness::STORAGE);
     let (generator, local) = match loading.generator(&models).await {
         Ok(loaded) => (Ok(loaded.generator), loaded.local),
         Err(none) => (Err(none), None),
     };
-    loading.tell_generator(&generator);
     let adapters = parts.adapters(&loading.config, local).await;
-    loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))
+    let told = generator.clone();
+    loading.serve(others.merge(loading.gateway(&parts, generator, adapters)))?;
+    loading.tell_generator(&told);
+    Ok(())
 }
 
 impl Loading {
