@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures::StreamExt;
-use lore_http::{ApiFailure, ErrorCode, RequestId};
+use lore_http::{ApiFailure, BodyLimit, ErrorCode, RequestId, exceeds_limit};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ struct Upstream {
 ///
 /// # Guarantees
 /// Bodies stream both ways, server-sent events included; nothing is kept in memory. The request id goes along. A service
-/// that cannot be reached is 502 with `upstream_unavailable`, and the client's hanging up ends the request behind. When
+/// that cannot be reached is 502 with `upstream_unavailable`, a body over the limit 413 as without a proxy, and the client's hanging up ends the request behind. When
 /// `stopping` is cancelled, server-sent events end; other answers go on to their end. No proxy of the environment is asked:
 /// the services are neighbours.
 ///
@@ -89,6 +89,7 @@ async fn hand_on(
     request: Request,
 ) -> Result<Response, ApiFailure> {
     let (parts, body) = request.into_parts();
+    let limit = parts.extensions.get::<BodyLimit>().copied();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut headers = end_to_end(&parts.headers);
     headers.remove(header::HOST);
@@ -108,10 +109,10 @@ async fn hand_on(
     if !body.is_end_stream() {
         request = request.body(reqwest::Body::wrap_stream(body.into_data_stream()));
     }
-    let response = request
-        .send()
-        .await
-        .map_err(|error| unreachable_service(&upstream, &error))?;
+    let response = request.send().await.map_err(|error| match limit {
+        Some(limit) if exceeds_limit(&error) => limit.exceeded().cause(&error),
+        _ => unreachable_service(&upstream, &error),
+    })?;
     Ok(handed_back(response, upstream.stopping))
 }
 

@@ -52,11 +52,6 @@ impl ByteSize {
     pub const fn bytes(self) -> u64 {
         self.0
     }
-
-    /// The size in bytes for an in-memory limit; a size past the address space is the largest `usize`.
-    pub fn as_usize(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
 }
 
 impl FromStr for ByteSize {

@@ -11,10 +11,11 @@ mod failure;
 mod host;
 mod limit;
 mod seal;
+mod unread;
 
 pub use code::ErrorCode;
 pub use extract::{JsonBody, Params, Segments};
 pub use failure::ApiFailure;
 pub use host::is_loopback_host;
-pub use limit::BodyLimit;
+pub use limit::{BodyLimit, exceeds_limit, limited};
 pub use seal::{RequestId, sealed, sealed_inside};

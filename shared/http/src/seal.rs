@@ -1,4 +1,4 @@
-use crate::{ApiFailure, ErrorCode};
+use crate::{ApiFailure, ErrorCode, unread};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -21,7 +21,8 @@ pub struct RequestId(pub String);
 /// Each answer has an `x-request-id`: the client's own where it is 1–128 of `a-z A-Z 0-9 - _ .`, a new one otherwise. Each
 /// answer with an error status has a body of `lore_types::ErrorBody` with that id, also where axum or a layer inside
 /// made it (unknown routes, wrong methods, limits); a body that is JSON already passes unchanged, so that answers of
-/// a service behind this one do. Each failure is logged once: its cause with the request id. Add this layer last, so
+/// a service behind this one do. Each failure is logged once: its cause with the request id. A client that is refused while
+/// it still sends reads the refusal, because the rest is read to its end, for five seconds at most. Add this layer last, so
 /// that it is the outermost.
 pub fn sealed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     sealed_inside(router, |router| router)
@@ -35,7 +36,9 @@ pub fn sealed_inside<S: Clone + Send + Sync + 'static>(
     let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method);
-    layered(router).layer(from_fn(seal))
+    layered(router)
+        .layer(from_fn(seal))
+        .layer(from_fn(unread::read))
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiFailure {

@@ -3,20 +3,13 @@
 use super::readiness::Readiness;
 use super::{door, health, keys, measure};
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use axum::middleware::{from_fn, from_fn_with_state};
 use lore_config::Server;
 use lore_http::{ApiFailure, BodyLimit, ErrorCode};
 use lore_telemetry::MetricsHandle;
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 
 /// What the edge needs to know.
 #[derive(Clone)]
@@ -35,14 +28,9 @@ pub struct Edge {
 /// a panic is an error 500, and every error has Lore's shape and a request id. Without keys, no web page of another site
 /// gets in.
 pub fn app(services: Router, edge: Edge) -> Router {
-    let limit = edge.server.max_body.as_usize();
+    let limit = BodyLimit(edge.server.max_body.bytes());
     let keys = Arc::new(edge.server.api_keys.clone());
-    let router = services
-        .layer(DefaultBodyLimit::max(limit))
-        .layer(RequestBodyLimitLayer::new(limit))
-        .layer(from_fn(move |request, next| {
-            limited(BodyLimit(limit as u64), request, next)
-        }))
+    let router = lore_http::limited(services, limit)
         .merge(health::closed_routes(&edge))
         .layer(from_fn_with_state(keys, keys::check))
         .merge(health::open_routes(&edge))
@@ -56,39 +44,6 @@ pub fn app(services: Router, edge: Edge) -> Router {
         }
     });
     measure::layered(sealed)
-}
-
-/// Bytes of a body that is refused which are read nevertheless.
-const DRAINED: usize = 64 << 20;
-/// How long they may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
-
-/// Refuses a body that says itself that it is too large, and lets later errors name the limit.
-async fn limited(limit: BodyLimit, mut request: Request, next: Next) -> Response {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit.0) {
-        drain(request.into_body()).await;
-        return limit.exceeded().into_response();
-    }
-    request.extensions_mut().insert(limit);
-    next.run(request).await
-}
-
-/// Reads and forgets a body, within limits: a client that is cut off while it sends never reads why.
-async fn drain(body: Body) {
-    let mut stream = body.into_data_stream();
-    let read = async {
-        let mut left = DRAINED;
-        while let Some(Ok(bytes)) = stream.next().await {
-            let Some(rest) = left.checked_sub(bytes.len()) else {
-                return;
-            };
-            left = rest;
-        }
-    };
-    // Whether it came to its end makes no difference to the answer.
-    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
 }
 
 /// The server while its parts are loading: the process answers, the API says when to come back.

@@ -1,4 +1,6 @@
 //! The HTTP edge as a client sees it.
+mod bodies;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
