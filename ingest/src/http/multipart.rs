@@ -9,7 +9,7 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::http::StatusCode;
 use lore_catalog::{NewVersion, StoredOriginal};
 use lore_http::{ApiFailure, ErrorCode};
-use lore_types::{DocumentFormat, Metadata};
+use lore_types::{DocumentFormat, Metadata, Refused};
 
 /// Bytes of the largest part that is not a file.
 const MAX_FIELD: usize = 64 << 10;
@@ -23,19 +23,19 @@ struct Form {
     format: Option<DocumentFormat>,
 }
 
-/// A file that is on disk.
+/// A file that is on disk, or why it is not.
 struct Sent {
     name: Option<String>,
     media_type: Option<String>,
-    original: StoredOriginal,
+    kept: Result<StoredOriginal, ApiFailure>,
 }
 
-/// Reads a form; its files are on disk afterwards. Where something is wrong, the rest of the form is read to its end, so
-/// that the client hears the answer and not a broken connection.
+/// Reads a form; its files are on disk afterwards, but for those that are refused one by one. Where the form as a whole is
+/// wrong, the rest of it is read to its end, so that the client hears the answer and not a broken connection.
 pub(crate) async fn read(
     state: &State,
     mut parts: Multipart,
-) -> Result<Vec<NewVersion>, ApiFailure> {
+) -> Result<(Vec<NewVersion>, Vec<Refused>), ApiFailure> {
     let mut form = Form::default();
     let mut failed: Option<ApiFailure> = None;
     loop {
@@ -86,16 +86,20 @@ impl Form {
         }
         let name = file_name::of(&part);
         let media_type = part.content_type().map(str::to_owned);
-        let original = keep(state, part, name.as_deref().unwrap_or("without a name")).await?;
+        let kept = keep(state, part, name.as_deref().unwrap_or("without a name")).await?;
         self.files.push(Sent {
             name,
             media_type,
-            original,
+            kept,
         });
         Ok(())
     }
 
-    fn versions(self) -> Result<Vec<NewVersion>, ApiFailure> {
+    /// What can be accepted, and what cannot.
+    ///
+    /// # Errors
+    /// What is wrong with the whole form; the first refusal where no file is left.
+    fn versions(self) -> Result<(Vec<NewVersion>, Vec<Refused>), ApiFailure> {
         if self.files.is_empty() {
             return Err(ApiFailure::new(ErrorCode::InvalidRequest, "the form has no part `file`")
                 .hint("send each document as a part named `file`, for example with `curl -F file=@report.pdf`"));
@@ -108,36 +112,45 @@ impl Form {
             return Err(ApiFailure::new(ErrorCode::InvalidRequest, message).param("name"));
         }
         check::metadata(&self.metadata)?;
-        let mut versions = Vec::with_capacity(self.files.len());
+        let (mut versions, mut refused, mut first) = (Vec::new(), Vec::new(), None);
         for sent in self.files {
             let name = self.name.clone().or(sent.name).unwrap_or_default();
-            check::document_name(&name)?;
-            versions.push(NewVersion {
-                name,
-                original: sent.original,
-                media_type: sent.media_type,
-                declared: self.format.map(|format| format.word().to_owned()),
-                metadata: self.metadata.clone(),
-            });
+            match check::document_name(&name).and(sent.kept) {
+                Ok(original) => versions.push(NewVersion {
+                    name,
+                    original,
+                    media_type: sent.media_type,
+                    declared: self.format.map(|format| format.word().to_owned()),
+                    metadata: self.metadata.clone(),
+                }),
+                Err(failure) => {
+                    let error = failure.error().clone();
+                    refused.push(Refused { name, error });
+                    first.get_or_insert(failure);
+                }
+            }
         }
-        Ok(versions)
+        match first {
+            Some(failure) if versions.is_empty() => Err(failure),
+            _ => Ok((versions, refused)),
+        }
     }
 }
 
-/// Writes a file to disk as it comes.
+/// Writes a file to disk as it comes. The inner error concerns this file alone.
 async fn keep(
     state: &State,
     mut part: Field<'_>,
     name: &str,
-) -> Result<StoredOriginal, ApiFailure> {
+) -> Result<Result<StoredOriginal, ApiFailure>, ApiFailure> {
     let mut writer = state.originals.writer().await.map_err(refused)?;
     while let Some(bytes) = part.chunk().await.map_err(|error| broken(state, &error))? {
         if writer.bytes() + bytes.len() as u64 > state.settings.max_document {
-            return Err(long_document(state, name));
+            return Ok(Err(long_document(state, name)));
         }
         writer.write(&bytes).await.map_err(refused)?;
     }
-    writer.finish().await.map_err(refused)
+    writer.finish().await.map(Ok).map_err(refused)
 }
 
 /// The text of a part that is not a file.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use lore_catalog::{CatalogError, NewVersion};
 use lore_http::{ApiFailure, ErrorCode, JsonBody, Segments};
 use lore_telemetry::names::{INGEST_BYTES, INGEST_DOCUMENTS};
-use lore_types::{Accepted, DocumentFormat, ErrorBody, List, Metadata};
+use lore_types::{Accepted, DocumentFormat, ErrorBody, Metadata, Uploaded};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -45,7 +45,8 @@ pub(crate) struct UploadFiles {
     format: Option<String>,
 }
 
-/// Upload documents. They are on disk when the answer comes; their jobs make them findable.
+/// Upload documents. They are on disk when the answer comes; their jobs make them findable. A file that is too large or has
+/// no usable name is named in `refused` and the others are accepted; where none is left, the first refusal is the answer.
 #[utoipa::path(
     post, path = "/v1/collections/{collection}/documents", tag = "documents",
     params(("collection" = String, Path, description = "The collection; made with the configured embedder where it is missing")),
@@ -54,9 +55,9 @@ pub(crate) struct UploadFiles {
         (UploadText = "application/json"),
     )),
     responses(
-        (status = 202, description = "One entry for each document, in order", body = List<Accepted>),
+        (status = 202, description = "One entry in `data` for each document that was accepted, in `refused` for each that was not", body = Uploaded),
         (status = 400, description = "A name, the metadata or the form is wrong", body = ErrorBody),
-        (status = 413, description = "Too many bytes or files", body = ErrorBody),
+        (status = 413, description = "Too many bytes or files, or every file is too large", body = ErrorBody),
         (status = 429, description = "Too many jobs wait", body = ErrorBody),
     )
 )]
@@ -64,10 +65,10 @@ pub(crate) async fn upload_documents(
     Shared(state): Shared<Arc<State>>,
     Segments(collection): Segments<String>,
     request: Request,
-) -> Result<(StatusCode, Json<List<Accepted>>), ApiFailure> {
+) -> Result<(StatusCode, Json<Uploaded>), ApiFailure> {
     check::collection_name(&collection)?;
     refuse_long(&state, request.headers())?;
-    let versions = if is_form(request.headers()) {
+    let (versions, refused) = if is_form(request.headers()) {
         let form = Multipart::from_request(request, &state)
             .await
             .map_err(|rejection| {
@@ -79,12 +80,13 @@ pub(crate) async fn upload_documents(
         multipart::read(&state, form).await?
     } else {
         let JsonBody(text) = JsonBody::from_request(request, &state).await?;
-        vec![keep_text(&state, text).await?]
+        (vec![keep_text(&state, text).await?], Vec::new())
     };
     let accepted = accept(&state, &collection, &versions).await?;
     count(&versions, &accepted);
     state.queued.notify_waiters();
-    Ok((StatusCode::ACCEPTED, Json(List::whole(accepted))))
+    let uploaded = Uploaded::new(accepted, refused);
+    Ok((StatusCode::ACCEPTED, Json(uploaded)))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

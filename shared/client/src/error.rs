@@ -22,7 +22,7 @@ pub enum ClientError {
     #[error("cannot set up the HTTP client")]
     Setup(#[source] reqwest::Error),
     /// No connection came about, or it broke.
-    #[error("no Lore server answers at {url}")]
+    #[error("{} {url}", unreached(source))]
     Unreachable {
         /// The address of the server.
         url: String,
@@ -65,6 +65,14 @@ pub enum ClientError {
     },
 }
 
+fn unreached(source: &reqwest::Error) -> &'static str {
+    if source.is_connect() {
+        "no Lore server answers at"
+    } else {
+        "the connection broke to"
+    }
+}
+
 impl ClientError {
     /// The HTTP status, where the server answered with one.
     pub fn status(&self) -> Option<u16> {
@@ -77,6 +85,11 @@ impl ClientError {
     /// Whether the thing that was named does not exist on the server.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404)
+    }
+
+    /// Whether nothing listens at the address at all, as opposed to a connection that broke in the middle.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
     }
 
     /// Whether the same call may succeed later: the server is full or still loading.

@@ -1,6 +1,6 @@
 use crate::client::read_json;
 use crate::{Client, ClientError};
-use lore_types::{Accepted, List, Metadata};
+use lore_types::{Metadata, Uploaded};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
 use serde::Serialize;
@@ -40,15 +40,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`]; a file that cannot be read is [`ClientError::File`].
-    pub async fn upload(
-        &self,
-        collection: &str,
-        upload: &Upload,
-    ) -> Result<List<Accepted>, ClientError> {
+    pub async fn upload(&self, collection: &str, upload: &Upload) -> Result<Uploaded, ClientError> {
         let mut attempt = 0;
         loop {
             let error = match self.upload_once(collection, upload).await {
-                Ok(accepted) => return Ok(accepted),
+                Ok(uploaded) => return Ok(uploaded),
                 Err(error) => error,
             };
             let Some(wait) = self.wait(&error, attempt) else {
@@ -67,7 +63,7 @@ impl Client {
         &self,
         collection: &str,
         text: &TextUpload,
-    ) -> Result<List<Accepted>, ClientError> {
+    ) -> Result<Uploaded, ClientError> {
         self.post(&["v1", "collections", collection, "documents"], text)
             .await
     }
@@ -76,7 +72,7 @@ impl Client {
         &self,
         collection: &str,
         upload: &Upload,
-    ) -> Result<List<Accepted>, ClientError> {
+    ) -> Result<Uploaded, ClientError> {
         // The form is built for every try: a stream that was read is gone.
         let form = form(upload).await?;
         let request = self.request(

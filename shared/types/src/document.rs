@@ -1,4 +1,4 @@
-use crate::{ChunkId, ContentHash, DocumentId, JobId, Scalar, VersionId};
+use crate::{ApiError, ChunkId, ContentHash, DocumentId, JobId, Scalar, VersionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -183,6 +183,42 @@ pub struct Accepted {
     pub job_id: JobId,
     /// Whether the very bytes and metadata were there already, so that nothing is to be done.
     pub unchanged: bool,
+}
+
+/// One file of an upload that was not accepted; the others of that upload are not affected.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Refused {
+    /// The name that its document would have had.
+    pub name: String,
+    /// Why.
+    pub error: ApiError,
+}
+
+/// What an upload answers: a list of what was accepted, and beside it what was not.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Uploaded {
+    /// Always `list`.
+    pub object: String,
+    /// What was accepted, in the order of the upload; never empty.
+    pub data: Vec<Accepted>,
+    /// Always false: an upload's answer is whole.
+    #[serde(default)]
+    pub has_more: bool,
+    /// Files that were not accepted, in the order of the upload.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+}
+
+impl Uploaded {
+    /// An answer that names everything of its upload.
+    pub fn new(data: Vec<Accepted>, refused: Vec<Refused>) -> Self {
+        Self {
+            object: "list".to_owned(),
+            data,
+            has_more: false,
+            refused,
+        }
+    }
 }
 
 impl Document {

@@ -27,7 +27,8 @@ pub use answer::{Answer, Citation, Claim, Timings};
 pub use chat::{FinishReason, Message, Role, Sampling, Usage};
 pub use collection::Collection;
 pub use document::{
-    Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Span, document_fields,
+    Accepted, Chunk, Document, DocumentFormat, DocumentStatus, Metadata, Refused, Span, Uploaded,
+    document_fields,
 };
 pub use error::{ApiError, ErrorBody};
 pub use file::{File, FilePurpose};

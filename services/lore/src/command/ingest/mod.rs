@@ -6,14 +6,14 @@ mod summary;
 mod wait;
 
 pub use files::{Skipped, gather};
-pub use summary::{Refused, Summary};
+pub use summary::Summary;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{Output, Progress};
 use clap::Args;
 use lore_client::Client;
-use lore_types::{JobId, List, Metadata};
+use lore_types::{JobId, List, Metadata, Refused};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;

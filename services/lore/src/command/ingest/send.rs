@@ -51,7 +51,7 @@ async fn send_one(
     upload: &Upload,
 ) -> Result<Result<Accepted, Failure>, Failure> {
     match client.upload(collection, upload).await {
-        Ok(list) => Ok(list
+        Ok(uploaded) => Ok(uploaded
             .data
             .into_iter()
             .next()
@@ -61,9 +61,12 @@ async fn send_one(
     }
 }
 
+/// Whether no other file can be sent either. A connection that breaks in the middle is this file's affair: a server may
+/// stop reading what is far too large.
 fn concerns_all(error: &ClientError) -> bool {
     match error {
-        ClientError::Unreachable { .. } | ClientError::Malformed { .. } => true,
+        ClientError::Unreachable { .. } => error.is_absent(),
+        ClientError::Malformed { .. } => true,
         _ => matches!(error.status(), Some(401 | 403 | 404)),
     }
 }

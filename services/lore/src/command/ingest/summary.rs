@@ -2,18 +2,8 @@ use super::files::Skipped;
 use super::send::Sent;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{Output, elapsed, paint_note, plain, plural};
-use lore_types::{Accepted, ApiError, Job, JobStatus};
-use serde::Serialize;
+use lore_types::{Accepted, Job, JobStatus, Refused};
 use std::time::Duration;
-
-/// A file that the server did not take.
-#[derive(Clone, Debug, Serialize)]
-pub struct Refused {
-    /// The name of its document.
-    pub name: String,
-    /// Why.
-    pub error: ApiError,
-}
 
 /// What became of everything that one `ingest` was given.
 #[derive(Debug, Default)]
