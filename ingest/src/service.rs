@@ -22,6 +22,9 @@ use utoipa_axum::router::OpenApiRouter;
 /// How long a start waits for a predecessor that is about to end.
 const PREDECESSOR: Duration = Duration::from_secs(10);
 
+/// How often finished jobs are looked at that may be forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
 /// What the service is made of.
 pub struct IngestParts {
     /// The catalog.
@@ -88,7 +91,11 @@ impl IngestService {
         }
         let ended = CancellationToken::new();
         let indexing = Indexer::new(state.clone()).run(commands);
-        let indexer = tokio::spawn(until_the_end(indexing, state.clone(), ended.clone()));
+        let indexer = tokio::spawn(until_the_end(
+            indexing,
+            state.stopping.clone(),
+            ended.clone(),
+        ));
         let heartbeat = tokio::spawn(heartbeat(state.clone()));
         Ok(Self {
             state,
@@ -170,11 +177,11 @@ impl Drop for IngestService {
 /// Runs the indexer, and tells where it ends before the service stops.
 async fn until_the_end(
     indexing: impl Future<Output = ()>,
-    state: Arc<State>,
+    stopping: CancellationToken,
     ended: CancellationToken,
 ) {
     let panicked = AssertUnwindSafe(indexing).catch_unwind().await.is_err();
-    if panicked || !state.stopping.is_cancelled() {
+    if panicked || !stopping.is_cancelled() {
         tracing::error!(panicked, "the indexer ended");
         ended.cancel();
     }
@@ -243,10 +250,15 @@ async fn take_over(state: &State) -> Result<(), IngestError> {
     Ok(())
 }
 
-/// Renews the leases, takes over those that passed, and keeps the gauges, until the service stops.
+/// Renews the leases, takes over those that passed, keeps the gauges, and forgets old jobs, until the service stops.
 async fn heartbeat(state: Arc<State>) {
+    let mut forgotten: Option<Instant> = None;
     // Leases are renewed until the very end: a job that is still being finished while the service stops stays ours.
     loop {
+        if forgotten.is_none_or(|last| last.elapsed() >= FORGET_EVERY) {
+            forget(&state).await;
+            forgotten = Some(Instant::now());
+        }
         if let Err(error) = beat(&state).await {
             tracing::warn!(
                 error = chain(&error),
@@ -254,6 +266,18 @@ async fn heartbeat(state: Arc<State>) {
             );
         }
         tokio::time::sleep(state.lease.length / 3).await;
+    }
+}
+
+async fn forget(state: &State) {
+    match state
+        .catalog
+        .forget_jobs(state.settings.keep_finished_jobs)
+        .await
+    {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "finished jobs were forgotten"),
+        Err(error) => tracing::warn!(error = chain(&error), "old jobs cannot be forgotten"),
     }
 }
 
@@ -269,4 +293,27 @@ async fn beat(state: &State) -> Result<(), lore_catalog::CatalogError> {
     let counts = state.catalog.job_counts().await?;
     metrics::gauge!(lore_telemetry::names::INGEST_QUEUE_LENGTH).set(counts.queued as f64);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether it is told that an indexer ended which ran like this.
+    async fn told(indexing: impl Future<Output = ()>, stopping: bool) -> bool {
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        if stopping {
+            stop.cancel();
+        }
+        until_the_end(indexing, stop, ended.clone()).await;
+        ended.is_cancelled()
+    }
+
+    #[tokio::test]
+    async fn an_indexer_that_ends_unasked_is_told() {
+        assert!(told(async { panic!("on purpose") }, false).await);
+        assert!(told(async { panic!("on purpose") }, true).await);
+        assert!(told(async {}, false).await);
+        assert!(!told(async {}, true).await);
+    }
 }

@@ -2,7 +2,7 @@ use lore_config::Config;
 use std::time::Duration;
 
 /// How the service works; the defaults are those of `configs/lore.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IngestSettings {
     /// The embedder of a collection that is made without naming one.
     pub default_embedder: String,
@@ -26,6 +26,10 @@ pub struct IngestSettings {
     pub embed_batch: usize,
     /// Deaths of the process in the middle of one document after which that document is given up.
     pub max_crashes: u32,
+    /// How long a comparison of the indexes waits for its turn; one that has begun may take as long as it needs.
+    pub verify_turn: Duration,
+    /// How long a finished job can be asked for. The job that made a version stays as long as the version.
+    pub keep_finished_jobs: Duration,
     /// How long a job stays a worker's without a word from him.
     pub lease: Duration,
 }
@@ -44,6 +48,8 @@ impl Default for IngestSettings {
             overlap_tokens: 32,
             embed_batch: 16,
             max_crashes: 10,
+            verify_turn: Duration::from_secs(30),
+            keep_finished_jobs: Duration::from_secs(30 * 24 * 3_600),
             lease: Duration::from_secs(30),
         }
     }
@@ -62,6 +68,7 @@ impl From<&Config> for IngestSettings {
             max_chunk_tokens: ingest.max_chunk_tokens,
             overlap_tokens: ingest.overlap_tokens,
             embed_batch: ingest.embed_batch,
+            keep_finished_jobs: ingest.keep_finished_jobs,
             ..Self::default()
         }
     }

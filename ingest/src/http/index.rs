@@ -11,9 +11,6 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-/// How long a comparison waits for its turn. What has begun may take as long as it needs.
-const TURN: Duration = Duration::from_secs(30);
-
 /// What to compare.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -49,12 +46,13 @@ pub(crate) async fn verify_index(
             .map_err(|_| ended(&state))?;
         begins.await.map_err(|_| ended(&state))
     };
-    timeout(TURN, queued).await.map_err(|_| busy())??;
+    let turn = state.settings.verify_turn;
+    timeout(turn, queued).await.map_err(|_| busy(turn))??;
     heard.await.map_err(|_| ended(&state))?.map(Json)
 }
 
-fn busy() -> ApiFailure {
-    let seconds = TURN.as_secs();
+fn busy(turn: Duration) -> ApiFailure {
+    let seconds = turn.as_secs();
     ApiFailure::new(
         ErrorCode::NotReady,
         format!("the indexer is still at something else after {seconds} seconds"),

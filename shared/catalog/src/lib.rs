@@ -33,6 +33,7 @@ mod page;
 mod parsed;
 mod passages;
 mod removals;
+mod retention;
 mod row;
 mod schema;
 mod verify;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::{
-    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
-    Services, Storage, Telemetry, Trainer,
+    Answer, Backend, Config, Dense, EmbedderPrecision, Generator, Ingest, LogFormat, Models,
+    Retrieval, Server, Services, Storage, Telemetry, Trainer,
 };
 use crate::layers::Layers;
 use crate::reader::Reader;
@@ -15,6 +16,7 @@ use crate::{ConfigErrors, Secret};
 
 /// No setting that counts things goes past this.
 const MANY: usize = 1_000_000;
+const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn check(
     layers: Layers,
@@ -105,6 +107,7 @@ fn models(reader: &mut Reader<'_>) -> Models {
         offline: reader.bool("models.offline"),
         generator: required(reader, "models.generator"),
         embedder: required(reader, "models.embedder"),
+        embedder_precision: precision(reader),
         onnxruntime: required(reader, "models.onnxruntime"),
         pdfium: required(reader, "models.pdfium"),
         threads: threads(reader),
@@ -129,6 +132,15 @@ fn required(reader: &mut Reader<'_>, key: &'static str) -> String {
         );
     }
     text
+}
+
+fn precision(reader: &mut Reader<'_>) -> EmbedderPrecision {
+    let words = [
+        ("float32", EmbedderPrecision::Float32),
+        ("int8", EmbedderPrecision::Int8),
+    ];
+    let chosen = reader.choice("models.embedder_precision", &words);
+    chosen.unwrap_or(EmbedderPrecision::Float32)
 }
 
 fn threads(reader: &mut Reader<'_>) -> NonZeroUsize {
@@ -215,6 +227,8 @@ fn ingest(reader: &mut Reader<'_>, server: &Server) -> Ingest {
         parse_timeout: reader.duration("ingest.parse_timeout"),
         parse_memory: reader.size("ingest.parse_memory"),
         max_queue: reader.count("ingest.max_queue", 1..=MANY),
+        // Who waits for a job has to see its end.
+        keep_finished_jobs: reader.duration_from("ingest.keep_finished_jobs", HOUR),
         max_chunk_tokens: reader.count("ingest.max_chunk_tokens", 16..=8192),
         overlap_tokens: reader.count("ingest.overlap_tokens", 0..=4096),
         embed_batch: reader.count("ingest.embed_batch", 1..=1024),

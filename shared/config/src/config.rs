@@ -76,12 +76,23 @@ pub struct Models {
     pub generator: String,
     /// Name in the catalogue, or path, of the embedder of new collections.
     pub embedder: String,
+    /// The numbers in which embedders compute.
+    pub embedder_precision: EmbedderPrecision,
     /// Name in the catalogue, or path, of the ONNX Runtime library.
     pub onnxruntime: String,
     /// Name in the catalogue, or path, of the PDFium library.
     pub pdfium: String,
     /// Threads that one model may use. The key's 0 has become the number of physical cores that this process may use.
     pub threads: NonZeroUsize,
+}
+
+/// The numbers in which embedders compute that Lore exports itself; one brought as ONNX has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbedderPrecision {
+    /// 32 bits: exact.
+    Float32,
+    /// 8 bits: faster, slightly different.
+    Int8,
 }
 
 /// `[dense]`
@@ -116,6 +127,8 @@ pub struct Ingest {
     pub parse_memory: ByteSize,
     /// Most jobs waiting; past it uploads get 429.
     pub max_queue: usize,
+    /// How long a finished job can be asked for, an hour at least. The job that made a version stays as long as the version.
+    pub keep_finished_jobs: Duration,
     /// Longest chunk in the embedder's tokens; the embedder's own limit is applied on top.
     pub max_chunk_tokens: usize,
     /// Tokens that a chunk shares with the one before; less than half of `max_chunk_tokens`.

@@ -184,15 +184,26 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn duration(&mut self, key: &'static str) -> Duration {
+        self.duration_from(key, Duration::ZERO)
+    }
+
+    /// A duration of at least `shortest`.
+    pub(crate) fn duration_from(&mut self, key: &'static str, shortest: Duration) -> Duration {
         let text = self.text(key);
-        humantime::parse_duration(&text).unwrap_or_else(|error| {
-            self.problem(
-                key,
-                format!("`{text}` is not a duration ({error})"),
-                "write one such as \"30s\" or \"2m\"",
-            );
-            Duration::ZERO
-        })
+        let (what, remedy) = match humantime::parse_duration(&text) {
+            Ok(length) if length >= shortest => return length,
+            Ok(_) => {
+                let shortest = humantime::format_duration(shortest);
+                let what = format!("`{text}` is shorter than {shortest}");
+                (what, format!("write at least \"{shortest}\""))
+            }
+            Err(error) => {
+                let remedy = "write one such as \"30s\" or \"2m\"".to_owned();
+                (format!("`{text}` is not a duration ({error})"), remedy)
+            }
+        };
+        self.problem(key, what, remedy);
+        shortest
     }
 
     /// An `http` or `https` address, kept without a trailing slash; empty means not set.

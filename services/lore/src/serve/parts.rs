@@ -211,16 +211,7 @@ fn settings(config: &Config, models: &ModelStore) -> IngestSettings {
     };
     IngestSettings {
         reserved: vec![generator],
-        default_embedder: config.models.embedder.clone(),
-        workers: config.ingest.workers.get(),
-        max_document: config.ingest.max_document.bytes(),
-        max_body: config.server.max_body.bytes(),
-        max_files: config.server.max_files_per_upload,
-        max_queue: config.ingest.max_queue as u64,
-        max_chunk_tokens: config.ingest.max_chunk_tokens,
-        overlap_tokens: config.ingest.overlap_tokens,
-        embed_batch: config.ingest.embed_batch,
-        ..IngestSettings::default()
+        ..IngestSettings::from(config)
     }
 }
 

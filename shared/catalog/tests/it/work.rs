@@ -183,3 +183,39 @@ async fn a_claimed_job_knows_what_it_is_about() {
     let original = fixture.originals.path(&task.version.content_hash);
     assert_eq!(std::fs::read(original).expect("the original"), b"one");
 }
+
+#[tokio::test]
+async fn finished_jobs_are_forgotten_but_for_those_of_versions_that_are_there() {
+    let fixture = Fixture::new().await;
+    let replaced = fixture.upload("a.md", "one").await;
+    fixture.index_next().await;
+    let present = fixture.upload("a.md", "two").await;
+    fixture.index_next().await;
+    let failed = fixture.upload("b.md", "three").await;
+    let task = fixture.claim().await.expect("the job");
+    let error = lore_types::ApiError::default();
+    let failing = fixture.catalog.fail(&fixture.lease, task.job.id, &error);
+    assert!(failing.await.expect("failed"));
+    let waiting = fixture.upload("c.md", "four").await;
+    fixture.remove_all().await;
+
+    let long = Duration::from_secs(3_600);
+    assert_eq!(fixture.catalog.forget_jobs(long).await.expect("looked"), 0);
+    let none = Duration::ZERO;
+    assert_eq!(fixture.catalog.forget_jobs(none).await.expect("forgot"), 1);
+    let gone = fixture.catalog.job(replaced.job_id).await;
+    assert!(
+        matches!(gone, Err(lore_catalog::CatalogError::NoJob(_))),
+        "{gone:?}"
+    );
+    for kept in [&present, &failed, &waiting] {
+        fixture.catalog.job(kept.job_id).await.expect("kept");
+    }
+    // What is answered with a job is one that can be asked for, and what failed can be tried again.
+    let again = fixture.upload("a.md", "two").await;
+    assert_eq!((again.unchanged, again.job_id), (true, present.job_id));
+    let retried = fixture.upload("b.md", "three").await;
+    assert_eq!((retried.unchanged, retried.job_id), (false, failed.job_id));
+    let job = fixture.catalog.job(failed.job_id).await.expect("the job");
+    assert_eq!(job.status, JobStatus::Queued);
+}

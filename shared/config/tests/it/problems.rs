@@ -102,6 +102,18 @@ fn contradictions_between_keys_are_found() {
             "[ingest]\nmax_document = \"1 GiB\"\n",
             "ingest.max_document",
         ),
+        (
+            "[ingest]\nkeep_finished_jobs = \"59m\"\n",
+            "ingest.keep_finished_jobs",
+        ),
+        (
+            "[ingest]\nkeep_finished_jobs = \"long\"\n",
+            "ingest.keep_finished_jobs",
+        ),
+        (
+            "[models]\nembedder_precision = \"int4\"\n",
+            "models.embedder_precision",
+        ),
         ("[retrieval]\npassages = 60\n", "retrieval.passages"),
         (
             "[retrieval]\ndense_weight = 0\nlexical_weight = 0\n",
