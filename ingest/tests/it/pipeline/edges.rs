@@ -1,10 +1,11 @@
-use super::lore::{Lore, part, read, refused, settings};
+use super::lore::{Lore, eventually, part, read, refused, settings};
 use lore_catalog::NewAdapterVersion;
 use lore_ingest::IngestSettings;
-use lore_types::{Accepted, Collection, Document, List};
+use lore_types::{Accepted, Collection, Document, JobStatus, List, Uploaded};
 use reqwest::StatusCode;
 use reqwest::multipart::Form;
 use serde_json::json;
+use std::time::Duration;
 
 fn form(name: &str) -> Form {
     Form::new().part("file", part(name, &b"some text"[..]))
@@ -97,6 +98,58 @@ async fn too_much_is_refused_with_413() {
         0,
         "nothing is left of refused uploads"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_is_named_and_the_others_go_in() {
+    let small = IngestSettings {
+        max_document: 1_000,
+        ..settings()
+    };
+    let Some(lore) = Lore::start_with(small).await else {
+        return;
+    };
+    let large = || part("large.txt", vec![b'x'; 1_001]);
+    let form = Form::new()
+        .part("file", part("first.txt", "The first one."))
+        .part("file", large())
+        .part("file", part("a\tb", "This one has no usable name."))
+        .part("file", part("last.txt", "The last one."));
+    let answer = lore.send_form("docs", form).await;
+    let uploaded: Uploaded = read(answer, StatusCode::ACCEPTED).await;
+    let accepted = uploaded.data.iter().map(|one| one.name.as_str());
+    assert_eq!(accepted.collect::<Vec<_>>(), ["first.txt", "last.txt"]);
+    let refusals = uploaded.refused.iter();
+    let refusals = refusals.map(|one| (one.name.as_str(), one.error.code.as_str()));
+    assert_eq!(
+        refusals.collect::<Vec<_>>(),
+        [("large.txt", "body_too_large"), ("a\tb", "invalid_name")]
+    );
+    let told = &uploaded.refused[0].error;
+    assert!(
+        told.message
+            .contains("`large.txt` has more than 1000 bytes"),
+        "{told:?}"
+    );
+    assert!(
+        told.hint
+            .as_ref()
+            .is_some_and(|hint| hint.contains("ingest.max_document")),
+        "{told:?}"
+    );
+    for one in &uploaded.data {
+        assert_eq!(lore.finished(one.job_id).await.status, JobStatus::Succeeded);
+    }
+    let documents = lore.get("/v1/collections/docs/documents").await;
+    let documents: List<Document> = read(documents, StatusCode::OK).await;
+    assert_eq!(documents.data.len(), 2);
+    // Where nothing is left to accept, the first refusal is the answer.
+    let form = Form::new()
+        .part("file", large())
+        .part("file", part("\t", "x"));
+    let answer = lore.send_form("docs", form).await;
+    let error = refused(answer, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert!(error.message.contains("`large.txt`"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,4 +358,35 @@ async fn one_name_part_renames_one_file() {
     )
     .await;
     assert_eq!(accepted.data[0].name, "real name.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_ended_long_ago_are_forgotten_but_for_those_of_present_versions() {
+    let forgetful = IngestSettings {
+        keep_finished_jobs: Duration::ZERO,
+        ..settings()
+    };
+    let Some(lore) = Lore::start_with(forgetful).await else {
+        return;
+    };
+    let replaced = lore.ingest("docs", "a.md", "The first edition.").await;
+    let present = lore.ingest("docs", "a.md", "The second edition.").await;
+    let lore = lore.crash_and_start().await;
+    let gone = eventually("the old job is forgotten", async || {
+        let answer = lore.get(&format!("/v1/jobs/{}", replaced.job_id)).await;
+        (answer.status() != StatusCode::OK).then_some(answer)
+    })
+    .await;
+    let error = refused(gone, StatusCode::NOT_FOUND).await;
+    assert_eq!(error.code, "job_not_found");
+    assert_eq!(lore.job(present.job_id).await.status, JobStatus::Succeeded);
+    let again = lore.upload("docs", "a.md", "The second edition.").await;
+    assert_eq!((again.unchanged, again.job_id), (true, present.job_id));
+}
+
+#[test]
+fn the_defaults_are_those_of_the_configuration() {
+    let options = lore_config::LoadOptions::default().env([("HOME", "/nowhere")]);
+    let config = lore_config::Config::load(options).expect("the defaults");
+    assert_eq!(IngestSettings::from(&config), IngestSettings::default());
 }

@@ -1,6 +1,6 @@
-use super::lore::{Lore, eventually};
+use super::lore::Lore;
 use futures::StreamExt;
-use lore_types::{Job, JobEvent, JobStage, JobStatus};
+use lore_types::{Job, JobEvent, JobStatus};
 use std::time::Duration;
 
 /// All events of a job's stream, up to its end.
@@ -32,13 +32,20 @@ async fn a_stream_shows_the_stages_and_ends_with_the_job() {
     let accepted = lore
         .upload("docs", "a.md", "Watch me become findable.")
         .await;
-    let (seen, ()) = tokio::join!(events(&lore, accepted.job_id), async {
-        eventually("the write waits", async || {
-            Some(lore.job(accepted.job_id).await).filter(|job| job.stage == JobStage::Indexing)
-        })
+    let stream = lore
+        .get(&format!("/v1/jobs/{}/events", accepted.job_id))
         .await;
-        lore.dense.open();
-    });
+    let mut stream = stream.bytes_stream();
+    // Only a stream that has begun can show what comes.
+    let first = stream.next().await.expect("a first event").expect("bytes");
+    lore.until_it_waits(accepted.job_id).await;
+    lore.dense.open();
+    let rest = tokio::time::timeout(Duration::from_secs(60), stream.collect::<Vec<_>>()).await;
+    let mut bytes = first.to_vec();
+    for piece in rest.expect("the stream ends") {
+        bytes.extend_from_slice(&piece.expect("bytes"));
+    }
+    let seen = parse(std::str::from_utf8(&bytes).expect("UTF-8"));
     let last = seen.last().expect("events");
     assert_eq!((last.status, last.progress), (JobStatus::Succeeded, 1.0));
     assert!(seen.len() >= 2, "{seen:?}");

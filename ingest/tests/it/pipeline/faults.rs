@@ -69,10 +69,7 @@ async fn a_crash_while_a_new_version_is_written_leaves_one_version() {
     let second = lore
         .upload("docs", "a.md", "The second edition of this text.")
         .await;
-    eventually("the write waits", async || {
-        Some(lore.job(second.job_id).await).filter(|job| job.stage == JobStage::Indexing)
-    })
-    .await;
+    lore.until_it_waits(second.job_id).await;
     let lore = lore.crash_and_start().await;
     let job = lore.finished(second.job_id).await;
     assert_eq!((job.status, job.attempts), (JobStatus::Succeeded, 2));
@@ -121,10 +118,7 @@ async fn a_document_deleted_while_it_is_written_is_gone_afterwards() {
     };
     lore.dense.close();
     let accepted = lore.upload("docs", "a.md", "Soon regretted.").await;
-    eventually("the write waits", async || {
-        Some(lore.job(accepted.job_id).await).filter(|job| job.stage == JobStage::Indexing)
-    })
-    .await;
+    lore.until_it_waits(accepted.job_id).await;
     let url = format!("/v1/collections/docs/documents/{}", accepted.document_id);
     let (answer, ()) = tokio::join!(lore.delete(&url), async {
         eventually("the job is cancelled", async || {
@@ -187,4 +181,21 @@ async fn a_full_queue_refuses_with_429_and_keeps_nothing() {
         0
     );
     lore.ingest("docs", "0.txt", &text(0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_document_is_indexed_ends_its_job_and_not_the_indexer() {
+    let Some(lore) = Lore::start().await else {
+        return;
+    };
+    lore.dense.panic(1);
+    let unlucky = lore.upload("docs", "a.md", "Nobody is to blame.").await;
+    let job = lore.finished(unlucky.job_id).await;
+    assert_eq!(job.status, JobStatus::Failed);
+    assert_eq!(job.error.expect("a reason").code, "internal");
+    lore.ingest("docs", "b.md", "The next one goes in.").await;
+    // The same bytes again are tried again, and leave nothing behind but themselves.
+    lore.ingest("docs", "a.md", "Nobody is to blame.").await;
+    assert_eq!(lore.counts("docs").await, [2, 2, 2]);
+    assert!(lore.verify("docs", false).await.consistent);
 }

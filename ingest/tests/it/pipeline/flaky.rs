@@ -7,10 +7,18 @@ use tokio::sync::Semaphore;
 /// More writes than ever run at a time.
 const WRITES: usize = 1_000;
 
+/// Whether something is due once more.
+fn due(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
+}
+
 /// A real embedded Qdrant whose writes can be made to fail as an unreachable server's do, or to wait.
 pub struct FlakyDense {
     inner: EdgeDense,
     failures: AtomicUsize,
+    panics: AtomicUsize,
     gate: Semaphore,
 }
 
@@ -19,6 +27,7 @@ impl FlakyDense {
         Self {
             inner,
             failures: AtomicUsize::new(0),
+            panics: AtomicUsize::new(0),
             gate: Semaphore::new(WRITES),
         }
     }
@@ -26,6 +35,11 @@ impl FlakyDense {
     /// Lets the next `writes` fail.
     pub fn fail(&self, writes: usize) {
         self.failures.store(writes, Ordering::SeqCst);
+    }
+
+    /// Lets the next `writes` panic.
+    pub fn panic(&self, writes: usize) {
+        self.panics.store(writes, Ordering::SeqCst);
     }
 
     /// Lets every write wait until [`FlakyDense::open`].
@@ -63,12 +77,8 @@ impl DenseIndex for FlakyDense {
             .acquire()
             .await
             .expect("the gate is never closed for good");
-        let left = self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
-        if left.is_ok() {
+        assert!(!due(&self.panics), "a panic on purpose");
+        if due(&self.failures) {
             let reason = "connection refused".to_owned();
             return Err(IndexError::Unreachable {
                 url: "http://qdrant:6334".to_owned(),

@@ -6,7 +6,7 @@ use lore_index::{
 };
 use lore_ingest::parse::{ParseSettings, ParserPool, PoolSettings, WorkerCommand};
 use lore_ingest::{IngestParts, IngestService, IngestSettings};
-use lore_types::{Accepted, Job, JobId, JobStatus, List};
+use lore_types::{Accepted, Job, JobId, JobStage, JobStatus, List};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -259,6 +259,17 @@ impl Lore {
             Some(self.job(id).await).filter(|job| job.status.is_final())
         })
         .await
+    }
+
+    /// Waits until a job's write stands before the closed gate of the dense side. A job that ended can wait for nothing: then
+    /// this is over at once, and tells why.
+    pub async fn until_it_waits(&self, id: JobId) {
+        let waiting = eventually("the write waits", async || {
+            let over = |job: &Job| job.stage == JobStage::Indexing || job.status.is_final();
+            Some(self.job(id).await).filter(over)
+        })
+        .await;
+        assert_eq!(waiting.stage, JobStage::Indexing, "{:?}", waiting.error);
     }
 
     /// What a search of both sides finds, as the gateway does it: candidates first, then the catalog, again while there

@@ -1,9 +1,11 @@
-use super::lore::{Lore, read};
+use super::lore::{Lore, eventually, read, refused, settings};
 use lore_index::{DenseIndex, IndexedChunk, LexicalWriter};
+use lore_ingest::IngestSettings;
 use lore_types::{Chunk, ChunkId, DocumentId, IndexReport, JobStatus, Span, VersionId};
 use reqwest::StatusCode;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A chunk of a version that the catalog never saw.
 fn stray() -> IndexedChunk {
@@ -152,4 +154,34 @@ async fn collections_that_no_one_knows_are_found_and_dropped() {
         lore.dense.collections().await.expect("collections"),
         ["docs"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_that_does_not_get_its_turn_says_when_to_come_back() {
+    let hasty = IngestSettings {
+        verify_turn: Duration::from_millis(50),
+        ..settings()
+    };
+    let Some(lore) = Lore::start_with(hasty).await else {
+        return;
+    };
+    lore.dense.close();
+    let accepted = lore
+        .upload("docs", "a.md", "This one holds up the indexer.")
+        .await;
+    lore.until_it_waits(accepted.job_id).await;
+    let answer = lore.post("/v1/index/verify", &json!({})).await;
+    assert_eq!(answer.headers()["retry-after"], "30");
+    let error = refused(answer, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(error.code, "not_ready");
+    lore.dense.open();
+    let job = lore.finished(accepted.job_id).await;
+    assert_eq!(job.status, JobStatus::Succeeded);
+    let report = eventually("the indexer is free", async || {
+        let answer = lore.post("/v1/index/verify", &json!({})).await;
+        (answer.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
+    let report: IndexReport = read(report, StatusCode::OK).await;
+    assert!(report.consistent, "{report:?}");
 }
