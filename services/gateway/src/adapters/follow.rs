@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often the catalog is looked at.
-const EVERY: Duration = Duration::from_millis(400);
+pub(super) const EVERY: Duration = Duration::from_millis(400);
 /// How soon a version that could not be loaded is tried again: its files may have been mended.
 const AGAIN: Duration = Duration::from_secs(10);
 /// How long a version stays in memory after it was last asked for or promoted.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The weights of a PEFT folder.
+/// The weights of a PEFT folder, and those of a model of its own.
 const WEIGHTS: &str = "adapter_model.safetensors";
+const MODEL: &str = "model.safetensors";
 
 impl Shared {
     /// Brings a version into memory, unless it is there.
@@ -20,7 +21,7 @@ impl Shared {
         let started = Instant::now();
         let chosen = match version.kind {
             AdapterKind::Lora => self.lora(&name, version, &folder).await?,
-            AdapterKind::Full => self.full(&name, &folder).await?,
+            AdapterKind::Full => self.full(&name, version, &folder).await?,
         };
         let (seconds, used) = (started.elapsed().as_secs_f64(), Instant::now());
         tracing::info!(adapter = name, seconds, "adapter loaded");
@@ -48,7 +49,13 @@ impl Shared {
     }
 
     /// A model of its own, beside the base.
-    async fn full(&self, name: &str, folder: &Path) -> Result<Chosen, AdapterError> {
+    async fn full(
+        &self,
+        name: &str,
+        version: &AdapterVersion,
+        folder: &Path,
+    ) -> Result<Chosen, AdapterError> {
+        check_weights(name, version, folder.join(MODEL)).await?;
         let settings = LocalSettings {
             name: name.to_owned(),
             ..self.parts.settings.clone()

@@ -13,7 +13,7 @@ use lore_types::{Adapter, AdapterReference};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What answers one request: a model, and an adapter of it or none.
 #[derive(Clone)]
@@ -86,6 +86,16 @@ struct Loaded {
 }
 
 impl Adapters {
+    /// How long after one look into the catalog the next one begins.
+    pub const LOOKS_EVERY: Duration = follow::EVERY;
+
+    /// Looks into the catalog now instead of when it is time: what is promoted is served when this returns.
+    pub async fn look(&self) {
+        if let Some(shared) = &self.shared {
+            shared.look().await;
+        }
+    }
+
     /// Serves no adapters: the model is another server's, or not there.
     pub fn none() -> Self {
         Self::default()

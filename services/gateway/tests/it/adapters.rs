@@ -2,9 +2,16 @@
 
 use crate::rig::{EMBEDDER, MODEL, Rig, local};
 use lore_catalog::NewAdapterVersion;
+use lore_gateway::Adapters;
 use lore_model::train::{InitB, Parameters};
-use lore_model::{LocalGenerator, LoraConfig, TargetModules};
-use lore_types::{AdapterKind, AdapterMetrics, AdapterVersion, ContentHash, Provenance, TrainedOn};
+use lore_model::{
+    GenerateEvent, GenerateRequest, Generator, LocalGenerator, LocalSettings, LoraConfig,
+    TargetModules,
+};
+use lore_types::{
+    AdapterKind, AdapterMetrics, AdapterVersion, ContentHash, Message, Provenance, Role, Sampling,
+    TrainedOn,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,17 +34,44 @@ fn write(base: &LocalGenerator, folder: &Path, seed: u64) {
 /// Registers a version whose files lie in the rig's folder; gives their folder.
 async fn register(rig: &Rig, number: u32, tune: impl FnOnce(&mut AdapterVersion)) -> PathBuf {
     let base = local().expect("the model");
-    let path = format!("adapters/{NAME}/{number}");
-    let folder = rig.folder().join(&path);
-    write(&base, &folder, u64::from(number));
-    let weights = std::fs::read(folder.join("adapter_model.safetensors")).expect("weights");
-    let mut version = AdapterVersion {
+    let path = path(number);
+    write(&base, &rig.folder().join(&path), u64::from(number));
+    let mut version = version(rig, number, AdapterKind::Lora, "adapter_model.safetensors");
+    version.base_fingerprint = base.decoder().fingerprint().expect("a fingerprint");
+    tune(&mut version);
+    let new = NewAdapterVersion { version };
+    rig.catalog
+        .register_adapter(&new)
+        .await
+        .expect("registered");
+    rig.folder().join(path)
+}
+
+/// Registers a model of its own, as full fine-tuning leaves it; gives its folder.
+async fn register_full(rig: &Rig, number: u32) -> PathBuf {
+    let folder = rig.folder().join(path(number));
+    crate::tiny::write(&folder, u64::from(number));
+    let version = version(rig, number, AdapterKind::Full, "model.safetensors");
+    let new = NewAdapterVersion { version };
+    let registered = rig.catalog.register_adapter(&new).await;
+    registered.expect("registered");
+    folder
+}
+
+fn path(number: u32) -> String {
+    format!("adapters/{NAME}/{number}")
+}
+
+/// What the catalog knows of a version whose files are there.
+fn version(rig: &Rig, number: u32, kind: AdapterKind, weights: &str) -> AdapterVersion {
+    let weights = std::fs::read(rig.folder().join(path(number)).join(weights)).expect("weights");
+    AdapterVersion {
         adapter: NAME.to_owned(),
         version: number,
-        kind: AdapterKind::Lora,
+        kind,
         base: MODEL.to_owned(),
-        base_fingerprint: base.decoder().fingerprint().expect("a fingerprint"),
-        path,
+        base_fingerprint: String::new(),
+        path: path(number),
         sha256: ContentHash::of(&weights).to_string(),
         bytes: weights.len() as u64,
         job: None,
@@ -53,14 +87,7 @@ async fn register(rig: &Rig, number: u32, tune: impl FnOnce(&mut AdapterVersion)
         },
         parity: None,
         created_at: time::OffsetDateTime::now_utc(),
-    };
-    tune(&mut version);
-    let new = NewAdapterVersion { version };
-    rig.catalog
-        .register_adapter(&new)
-        .await
-        .expect("registered");
-    folder
+    }
 }
 
 async fn promote(rig: &Rig, number: u32) {
@@ -85,6 +112,27 @@ async fn answer(rig: &Rig, model: &str) -> (String, String) {
         text(&reply.body["choices"][0]["message"]["content"]),
         text(&reply.body["model"]),
     )
+}
+
+/// What a model answers to the same request without a gateway.
+async fn said(model: &LocalGenerator) -> String {
+    let asked = GenerateRequest {
+        messages: vec![Message::new(Role::User, "Name three colours.")],
+        adapter: None,
+        sampling: Sampling {
+            max_new_tokens: 12,
+            temperature: 0.0,
+            ..Sampling::default()
+        },
+    };
+    let mut events = model.generate(asked).await.expect("it answers");
+    let mut text = String::new();
+    while let Some(event) = events.recv().await {
+        if let GenerateEvent::Token { text: more, .. } = event.expect("a token") {
+            text.push_str(&more);
+        }
+    }
+    text
 }
 
 async fn model(rig: &Rig, name: &str) -> Value {
@@ -356,5 +404,62 @@ async fn a_collection_answers_with_its_default_adapter() {
             "{}",
             reply.body
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fully_fine_tuned_model_is_served_as_an_adapter_is_and_refused_when_damaged() {
+    let Some(rig) = Rig::with_adapters().await else {
+        return;
+    };
+    register_full(&rig, 1).await;
+    register(&rig, 2, |_| {}).await;
+    let damaged = register_full(&rig, 3).await.join("model.safetensors");
+    let mut bytes = std::fs::read(&damaged).expect("weights");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&damaged, bytes).expect("damaged");
+
+    promote(&rig, 1).await;
+    until(&rig, NAME, serves(1)).await;
+    let (own, signed) = answer(&rig, NAME).await;
+    assert_eq!(signed, "tuned@1");
+    // The very model of that folder, asked without a gateway.
+    let settings = LocalSettings {
+        name: "alone".to_owned(),
+        ..LocalSettings::default()
+    };
+    let alone = LocalGenerator::load(&rig.folder().join(path(1)), settings).expect("it loads");
+    assert_eq!(own, said(&alone).await);
+
+    promote(&rig, 2).await;
+    until(&rig, NAME, serves(2)).await;
+    let (lora, signed) = answer(&rig, NAME).await;
+    assert_eq!(signed, "tuned@2");
+    assert_ne!(own, lora);
+    assert_eq!(answer(&rig, "tuned@1").await.0, own);
+
+    promote(&rig, 3).await;
+    let refused = |model: &Value| model["lineage"]["refused"].is_string();
+    let listed = until(&rig, NAME, refused).await;
+    let reason = listed["lineage"]["refused"].as_str().expect("a reason");
+    for part in ["`tuned@3`", MODEL, "is damaged", "model.safetensors"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!(answer(&rig, NAME).await, (lora, "tuned@2".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_look_into_the_catalog_serves_a_promotion_and_looks_are_less_than_a_second_apart() {
+    let Some(rig) = Rig::with_adapters().await else {
+        return;
+    };
+    // With a look that takes no second this is the promise of two seconds; loading an adapter takes a fraction of one.
+    assert!(Adapters::LOOKS_EVERY < Duration::from_secs(1));
+    for number in 1..=2 {
+        register(&rig, number, |_| {}).await;
+        promote(&rig, number).await;
+        rig.adapters.look().await;
+        let listed = model(&rig, NAME).await;
+        assert_eq!(listed["lineage"]["version"], number, "{listed}");
     }
 }

@@ -125,6 +125,8 @@ static MODEL_IN_USE: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 pub struct Rig {
     pub client: Client,
     pub catalog: Catalog,
+    /// The adapters that the gateway follows, if it follows any.
+    pub adapters: Adapters,
     dense: Arc<EdgeDense>,
     writer: TantivyWriter,
     originals: Originals,
@@ -154,13 +156,14 @@ impl Rig {
             settings: LocalSettings::default(),
             data_dir: self.folder.path().to_owned(),
         };
+        self.adapters = Adapters::follow(parts).await;
         let state = GatewayState::new(GatewayParts {
             catalog: self.catalog.clone(),
             dense: Arc::clone(&self.dense) as Arc<dyn DenseIndex>,
             lexical: Arc::new(TantivyReader::open(self.folder.path().join("lexical"))),
             embedders: self.embedders.clone(),
             generator: Ok(generator().expect("the model")),
-            adapters: Adapters::follow(parts).await,
+            adapters: self.adapters.clone(),
             settings: settings_of_tests(),
         });
         self.client = Client::serving(lore_http::sealed(router(state).split_for_parts().0)).await;
@@ -212,6 +215,7 @@ impl Rig {
         let rig = Self {
             client: Client::serving(lore_http::sealed(router(state).split_for_parts().0)).await,
             catalog,
+            adapters: Adapters::none(),
             dense,
             writer: TantivyWriter::open(at.join("lexical")).expect("a lexical index"),
             originals: Originals::open(at.join("files"))

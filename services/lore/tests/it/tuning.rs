@@ -1,11 +1,12 @@
 //! Training, adapters, chatting and model files from the command line.
 
 use crate::command::{Home, Ran, models_dir, ran};
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 const BASE: &str = "smollm2-135m-instruct";
 const MODELS: [&str; 3] = [BASE, "all-minilm-l6-v2", "onnxruntime"];
@@ -65,6 +66,7 @@ fn a_user_trains_serves_exports_and_deletes_an_adapter() {
     examples(&home);
     what_cannot_be_trained_is_told(&home);
     training_is_watched_to_its_end(&home);
+    a_running_job_is_held_and_ended(&home);
     adapters_are_promoted_and_answer(&home);
     adapters_go_out_and_come_in(&home);
     assert_eq!(server.terminate().code, Some(0));
@@ -168,6 +170,59 @@ fn training_is_watched_to_its_end(home: &Home) {
         ],
     );
     assert_eq!(again.code, Some(0), "{again:?}");
+}
+
+/// Shows a job until it stands like this.
+fn until(home: &Home, id: &str, stands: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let job = home.json(&["finetune", "show", id]);
+        if stands(&job) {
+            return job;
+        }
+        assert!(Instant::now() < deadline, "{job}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn is(status: &str) -> impl Fn(&Value) -> bool {
+    move |job| job["status"] == status
+}
+
+/// The ids of the jobs that stand like this.
+fn listed(home: &Home, status: &str) -> Vec<String> {
+    let list = home.json(&["finetune", "list", "--status", status]);
+    let jobs = list["data"].as_array().expect("jobs");
+    jobs.iter()
+        .map(|job| job["id"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+fn a_running_job_is_held_and_ended(home: &Home) {
+    let many = [&QUICK[..], &["--set", "max_steps=100000", "--json"]].concat();
+    let args = ["finetune", "start", "--base", BASE, "--name", "held"];
+    let began = home.run(&[&args[..], &["--dataset", "examples.jsonl"], &many].concat());
+    assert_eq!(began.code, Some(0), "{began:?}");
+    let began: Value = serde_json::from_str(&began.stdout).expect("JSON");
+    let id = began["id"].as_str().expect("an id");
+    let trains = |job: &Value| job["lore"]["progress"]["step"].as_u64() > Some(0);
+    until(home, id, trains);
+    let text = home.run(&["finetune", "show", id]);
+    for said in ["held", BASE, "running", "examples.jsonl"] {
+        assert!(text.stdout.contains(said), "{said} in {}", text.stdout);
+    }
+    assert_eq!(home.run(&["finetune", "pause", id]).code, Some(0));
+    let held = until(home, id, is("paused"));
+    assert_eq!(listed(home, "paused"), [id]);
+    let step = |job: &Value| job["lore"]["progress"]["step"].as_u64().expect("a step");
+    assert_eq!(home.run(&["finetune", "resume", id]).code, Some(0));
+    until(home, id, |job| step(job) > step(&held));
+    assert_eq!(home.run(&["finetune", "cancel", id]).code, Some(0));
+    until(home, id, is("cancelled"));
+    assert_eq!(listed(home, "cancelled"), [id]);
+    let watched = home.run(&["finetune", "watch", id]);
+    assert_eq!(watched.code, Some(1), "{watched:?}");
+    assert!(watched.stdout.contains("cancelled"), "{watched:?}");
 }
 
 fn adapters_are_promoted_and_answer(home: &Home) {
