@@ -8,7 +8,7 @@ use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::http::StatusCode;
 use lore_catalog::{NewVersion, StoredOriginal};
-use lore_http::{ApiFailure, ErrorCode};
+use lore_http::{ApiFailure, ErrorCode, exceeds_limit};
 use lore_types::{DocumentFormat, Metadata, Refused};
 
 /// Bytes of the largest part that is not a file.
@@ -205,7 +205,7 @@ fn unknown(name: &str) -> ApiFailure {
 
 /// What is wrong with a form that cannot be read on.
 fn broken(state: &State, error: &MultipartError) -> ApiFailure {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE || exceeds_limit(error) {
         return long_body(state);
     }
     ApiFailure::new(

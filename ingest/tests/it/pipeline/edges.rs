@@ -84,6 +84,15 @@ async fn too_much_is_refused_with_413() {
         .await;
         assert_eq!(error.code, "body_too_large", "{bytes}");
     }
+    // A body that does not say how long it is.
+    let piece = || Ok::<_, std::convert::Infallible>(vec![b'x'; 10_000]);
+    let pieces = futures::stream::iter(std::iter::repeat_with(piece).take(100));
+    let endless = reqwest::Body::wrap_stream(pieces);
+    let endless = reqwest::multipart::Part::stream(endless).file_name("endless");
+    let form = Form::new().part("file", endless);
+    let answer = lore.send_form("docs", form).await;
+    let error = refused(answer, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!(error.code, "body_too_large");
     let text = json!({"name": "large", "text": "x".repeat(1_001)});
     let answer = lore.post("/v1/collections/docs/documents", &text).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);

@@ -142,7 +142,9 @@ impl Lore {
             .await
             .expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let app = lore_http::sealed(router);
+        // As behind the server's edge, which bounds every body.
+        let limit = lore_http::BodyLimit(settings.max_body);
+        let app = lore_http::sealed(lore_http::limited(router, limit));
         let server =
             tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
         let reader = TantivyReader::open(root.join("lexical"));

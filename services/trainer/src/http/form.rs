@@ -40,7 +40,7 @@ pub(super) fn unknown(name: &str, known: &str) -> ApiFailure {
 
 /// What is wrong with a form that cannot be read on.
 pub(super) fn broken(error: &MultipartError) -> ApiFailure {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE || lore_http::exceeds_limit(error) {
         return ApiFailure::new(ErrorCode::BodyTooLarge, "the request is too large")
             .hint("send less, or raise `server.max_body`");
     }
