@@ -55,11 +55,7 @@ fn ids(value: &Value) -> Vec<u32> {
         .collect()
 }
 
-fn forward(
-    decoder: &Decoder,
-    tokens: &[Vec<u32>],
-    caches: &mut [KvCache],
-) -> Vec<Vec<f32>> {
+fn forward(decoder: &Decoder, tokens: &[Vec<u32>], caches: &mut [KvCache]) -> Vec<Vec<f32>> {
     let mut segments: Vec<Segment<'_>> = tokens
         .iter()
         .zip(caches)
