@@ -47,13 +47,7 @@ impl Decode {
             let start = Instant::now();
             for index in 0..self.new {
                 let token = [u32::try_from(index * 31 % decoder.settings().vocab_size)?];
-                step(
-                    &decoder,
-                    &mut cache,
-                    &token,
-                    adapter.as_ref(),
-                    Products::Integers,
-                )?;
+                step(&decoder, &mut cache, &token, adapter.as_ref())?;
             }
             Ok(Round::new(self.new, start.elapsed().as_secs_f64()))
         })
@@ -108,7 +102,7 @@ fn feed(
     adapter: Option<&Adapter>,
 ) -> Result<()> {
     let mut pieces = tokens.chunks(PIECE);
-    pieces.try_for_each(|piece| step(decoder, cache, piece, adapter, Products::Float))
+    pieces.try_for_each(|piece| step(decoder, cache, piece, adapter))
 }
 
 fn step(
@@ -116,14 +110,13 @@ fn step(
     cache: &mut KvCache,
     tokens: &[u32],
     adapter: Option<&Adapter>,
-    products: Products,
 ) -> Result<()> {
     let mut segment = [Segment {
         tokens,
         cache,
         adapter,
     }];
-    decoder.forward(&mut segment, Wanted::Last, products)?;
+    decoder.forward(&mut segment, Wanted::Last, Products::Integers)?;
     Ok(())
 }
 

@@ -41,7 +41,7 @@ impl Default for LocalSettings {
             name: "local".to_owned(),
             context_length: None,
             max_queue: 32,
-            max_batch: 4,
+            max_batch: 8,
             cached_prefixes: 4,
             threads: 0,
         }
