@@ -17,6 +17,17 @@ pub(crate) fn attend_cached(
     offset: usize,
 ) -> Result<Tensor> {
     let tokens = queries.dim(0)?;
+    #[cfg(feature = "cuda")]
+    if crate::cuda::computes(queries) {
+        let (keys, values) = (&cache.keys, &cache.values);
+        return crate::cuda::cached_attention(
+            heads,
+            &queries.contiguous()?,
+            keys,
+            values,
+            offset + tokens,
+        );
+    }
     if !queries.device().is_cpu() {
         return attend_masked(heads, queries, cache, offset);
     }
