@@ -1,6 +1,6 @@
 use super::compiler;
 use candle_core::cuda_backend::cudarc::driver::sys;
-use candle_core::{CudaDevice, Device};
+use candle_core::{CudaDevice, DType, Device, Tensor};
 
 /// The oldest GPUs with bfloat16 tensor cores and background copies.
 const CAPABILITY: (i32, i32) = (8, 0);
@@ -46,7 +46,20 @@ pub fn open() -> Result<(Device, String), String> {
     }
     compiler::version()?;
     keep_memory(cuda)?;
+    probe(&device).map_err(|error| {
+        format!("{name} cannot run this binary's kernels, which may be built for another GPU (CUDA_COMPUTE_CAP): {error}")
+    })?;
     Ok((device, name))
+}
+
+/// One kernel that was compiled when this binary was built.
+fn probe(device: &Device) -> candle_core::Result<()> {
+    let one = Tensor::ones(8, DType::BF16, device)?.affine(2.0, 1.0)?;
+    let values: Vec<f32> = one.to_dtype(DType::F32)?.to_vec1()?;
+    match values.iter().all(|value| *value == 3.0) {
+        true => Ok(()),
+        false => candle_core::bail!("2 · 1 + 1 gave {values:?}"),
+    }
 }
 
 fn first_line(text: &str) -> String {

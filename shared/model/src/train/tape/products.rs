@@ -25,12 +25,10 @@ pub(super) fn turned(matrix: &Tensor) -> Side<'_> {
 }
 
 impl Side<'_> {
+    /// As candle's products take it.
     fn tensor(&self) -> Result<Tensor> {
-        Ok(if self.transposed {
-            self.matrix.t()?
-        } else {
-            self.matrix.clone()
-        })
+        let matrix = self.matrix.contiguous()?;
+        Ok(if self.transposed { matrix.t()? } else { matrix })
     }
 
     #[cfg(feature = "cuda")]
