@@ -8,7 +8,7 @@ use candle_core::{CudaDevice, DType, Device, Tensor};
 /// Queries of one block, and keys of one block of the backward pass; the kernels' `ROWS`.
 const ROWS: usize = 64;
 /// Widths of heads that are compiled.
-const WIDTHS: [usize; 6] = [32, 64, 80, 96, 128, 256];
+pub(super) const WIDTHS: [usize; 6] = [32, 64, 80, 96, 128, 256];
 /// Up to this many tokens the keys are split over blocks, and no tensor cores are used.
 const DECODE_TO_TOKENS: usize = 8;
 /// Blocks that fill a large GPU.

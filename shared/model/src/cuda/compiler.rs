@@ -95,3 +95,43 @@ fn compile(source: &str, options: &[String]) -> Result<Vec<u8>, String> {
         code
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs without a GPU, where NVRTC can be opened: `LORE_CUDA_PATH` may name its folder.
+    #[test]
+    fn every_kernel_compiles() {
+        if let Err(why) = version() {
+            println!("skipped: {why}");
+            return;
+        }
+        let mut units: Vec<Unit> = ["gate", "loss", "many", "norm", "rotary"]
+            .into_iter()
+            .map(|name| Unit { name, head: None })
+            .collect();
+        for name in ["attention", "attention_backward", "decode"] {
+            let of = |head: &usize| Unit {
+                name,
+                head: Some(*head),
+            };
+            units.extend(crate::cuda::attention::WIDTHS.iter().map(of));
+        }
+        for unit in units {
+            for capability in [(8, 0), (9, 0)] {
+                let code = unit.code(capability).expect("machine code");
+                assert!(code.starts_with(b"\x7fELF"), "{unit:?}");
+            }
+        }
+        let headless = Unit {
+            name: "decode",
+            head: None,
+        };
+        let error = headless.code((9, 0)).expect_err("no width");
+        assert!(
+            error.contains("decode.cu") && error.contains("HEAD"),
+            "{error}"
+        );
+    }
+}
