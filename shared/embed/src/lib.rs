@@ -34,7 +34,9 @@ mod fastembed_files;
 mod files;
 mod fingerprint;
 mod info;
+mod model_tokenizer;
 mod onnx;
+mod pieces;
 mod pool;
 mod prepare;
 mod profile;
@@ -45,6 +47,7 @@ mod runtime;
 mod session;
 mod settings;
 mod tokens;
+mod trie;
 mod worker;
 
 pub use batch::Embeddings;

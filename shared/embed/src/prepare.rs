@@ -5,12 +5,15 @@ use crate::{
     check::{KnownVectors, lowest_cosine},
     embedder::Embedder,
     fingerprint::fingerprint,
-    onnx::{self, E5s1, EncoderSpec, SafeTensorsFiles, Weights},
+    onnx::{self, E5s1, EncoderSpec, ModelPaths, SafeTensorsFiles, Weights},
 };
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
+
+/// The extension of the file beside an export that holds its large weights.
+const DATA: &str = "onnx.data";
 
 /// What [`prepare`] found or did.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +122,12 @@ impl Export {
         }
         let temporary = Temporary(self.path.with_extension("onnx.part"));
         tracing::info!(model = settings.files.name, to = %self.path.display(), "exporting to ONNX");
-        onnx::export(&self.weights, &self.spec, settings.precision, &temporary.0)?;
+        let data = self.path.with_extension(DATA);
+        let paths = ModelPaths {
+            graph: &temporary.0,
+            data: &data,
+        };
+        onnx::export(&self.weights, &self.spec, settings.precision, &paths)?;
         let cosine = match self.purpose {
             Purpose::Embed => check(settings, &temporary.0)?,
             Purpose::Rerank => None,
@@ -190,7 +198,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes exports of former weights. A process that uses one has it in memory.
+/// Removes exports of former weights. A process that uses one keeps what it has mapped.
 fn remove_older(current: &Path, stem: String) {
     let Some(entries) = current.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
         return;
@@ -200,7 +208,8 @@ fn remove_older(current: &Path, stem: String) {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if path != current && name.starts_with(&stem) && name.ends_with(".onnx") {
+        let ours = name.starts_with(&stem) && (name.ends_with(".onnx") || name.ends_with(DATA));
+        if ours && path != current && path != current.with_extension(DATA) {
             match fs::remove_file(&path) {
                 Ok(()) => {
                     tracing::info!(path = %path.display(), "removed the export of former weights")

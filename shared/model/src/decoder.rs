@@ -61,9 +61,9 @@ pub enum Wanted {
 /// How quantised matrices are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Products {
-    /// In integers: fast for a few rows.
+    /// In integers, with activations rounded to 16 bits: fast, what serving does.
     Integers,
-    /// Dequantised, in float32: fast for many rows, and exact.
+    /// Dequantised, in float32: what training does.
     Float,
 }
 
@@ -129,8 +129,7 @@ impl Decoder {
     /// (segments, vocabulary) for [`Wanted::Last`]; (tokens of all segments, vocabulary) for [`Wanted::All`].
     ///
     /// # Guarantees
-    /// With float32 weights each segment gets the numbers that it gets alone, up to rounding. With quantised weights this
-    /// holds for one kind of `products`.
+    /// Each segment gets the numbers that it gets alone, up to rounding; single tokens of a quantised model to the last bit.
     ///
     /// # Errors
     /// A segment without tokens, a token outside the vocabulary, a context that is full.

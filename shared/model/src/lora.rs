@@ -8,8 +8,10 @@ pub use config::{LoraConfig, TargetModules};
 
 use crate::decoder::Decoder;
 use crate::error::Result;
+use crate::kernels::Factors;
 use crate::weights::Matrix;
 use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
 /// The two factors of one linear layer.
 #[derive(Clone, Debug)]
@@ -42,12 +44,45 @@ pub struct Adapter {
     config: LoraConfig,
     /// By the slots of the decoder's linear layers.
     pairs: Vec<Option<LoraPair>>,
+    /// The same, laid out for decode; empty while the pairs are being trained or where they are not on the CPU.
+    factors: Vec<Option<Arc<Factors>>>,
 }
 
 impl Adapter {
-    /// An adapter from pairs, one entry for each of the decoder's linear layers.
+    /// An adapter from pairs that may still change, one entry for each of the decoder's linear layers.
     pub(crate) fn new(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Self {
-        Self { config, pairs }
+        Self {
+            config,
+            pairs,
+            factors: Vec::new(),
+        }
+    }
+
+    /// An adapter from pairs that do not change any more.
+    pub(crate) fn finished(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Result<Self> {
+        let factors = |pair: &LoraPair| -> Result<Option<Arc<Factors>>> {
+            if !pair.a.device().is_cpu() || pair.a.dtype() != DType::F32 {
+                return Ok(None);
+            }
+            Ok(Some(Arc::new(Factors::new(
+                &pair.a,
+                &pair.b,
+                pair.scaling,
+            )?)))
+        };
+        let factors = pairs
+            .iter()
+            .map(|pair| pair.as_ref().map_or(Ok(None), factors))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            factors,
+            ..Self::new(config, pairs)
+        })
+    }
+
+    /// What decode reads of the linear layer at `slot`.
+    pub(crate) fn factors(&self, slot: usize) -> Option<&Factors> {
+        self.factors.get(slot)?.as_deref()
     }
 
     /// The pair of the linear layer at `slot`.

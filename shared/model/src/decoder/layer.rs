@@ -1,4 +1,4 @@
-use super::attention::attend_cached;
+use super::attention::{Cached, attend_cached};
 use super::cache::KvCache;
 use super::linear::{AdaptedRows, Linear};
 use super::rotary::Angles;
@@ -62,6 +62,7 @@ impl Pass<'_> {
         rows.map(|(rows, adapter)| AdaptedRows {
             rows,
             pair: adapter.and_then(|adapter| adapter.pair(slot)),
+            factors: adapter.and_then(|adapter| adapter.factors(slot)),
         })
         .collect()
     }
@@ -260,23 +261,18 @@ impl Layer {
         let [queries, keys, values] = pass.linears([q, k, v], x)?;
         let queries = self.rotated(&queries, self.query_norm.as_ref(), pass)?;
         let keys = self.rotated(&keys, self.key_norm.as_ref(), pass)?;
-        let mut parts = Vec::with_capacity(caches.len());
+        let mut sequences = Vec::with_capacity(caches.len());
         for (cache, rows) in caches.iter_mut().zip(&pass.segments) {
             let offset = cache.len();
             let part = |x: &Tensor| x.narrow(0, rows.start, rows.len());
             let cached = cache.write(self.index, &part(&keys)?, &part(&values)?)?;
-            parts.push(attend_cached(
-                &self.heads,
-                &part(&queries)?,
-                cached,
+            sequences.push(Cached {
+                rows: rows.clone(),
+                cache: cached.clone(),
                 offset,
-            )?);
+            });
         }
-        let joined = if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Tensor::cat(&parts, 0)?
-        };
+        let joined = attend_cached(&self.heads, &queries, &sequences)?;
         pass.linear(o, &joined)
     }
 

@@ -168,7 +168,7 @@ impl Parameters {
         let pairs = (0..last)
             .map(|slot| self.adapter.pair(slot).map(copy).transpose())
             .collect::<Result<_>>()?;
-        Ok(Adapter::new(self.adapter.config().clone(), pairs))
+        Adapter::finished(self.adapter.config().clone(), pairs)
     }
 
     /// Names and values, in a fixed order.

@@ -61,8 +61,7 @@ impl Matrix {
 
     /// x · Wᵀ, without a graph: (rows, inputs) → (rows, outputs).
     ///
-    /// `integers` lets a quantised matrix multiply in integers, which rounds the rows to 16 bits and is faster for few of
-    /// them; many rows are multiplied in float32.
+    /// `integers` lets a quantised matrix multiply in integers, which rounds the rows to 16 bits and is faster.
     pub fn product(&self, x: &Tensor, integers: bool) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => Ok(x.matmul(&weight.t()?)?),
