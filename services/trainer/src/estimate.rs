@@ -2,7 +2,7 @@ use crate::base::Base;
 use crate::memory;
 use crate::run::{Data, RunError, lora_config};
 use lore_model::train::Example;
-use lore_model::{Adapter, Device, ModelError, Settings, Tensor};
+use lore_model::{Adapter, DType, ModelError, Settings, Tensor, free_on_gpu};
 use lore_types::{Estimate, TrainingMethod, TrainingSettings};
 use std::time::Instant;
 
@@ -12,6 +12,8 @@ const PROCESS: u64 = 160 << 20;
 const EFFICIENCY: f64 = 0.5;
 /// Logits that are alive at once, as lore-model bounds them, three times over: themselves, their softmax, their gradient.
 const LOGITS: u64 = 3 * (16 << 20) * 4;
+/// The same on a GPU: 64 M logits in float32, and their gradient in bfloat16.
+const LOGITS_ON_GPU: u64 = (64 << 20) * 6;
 /// Floats that one token needs in one layer at the peak of the backward pass, in units of the hidden width, of the MLP's
 /// width, and of heads times the longest example: measured on SmolLM2-135M with adapters on all linear layers (6.5 MB a token
 /// in all), with a tenth on top.
@@ -39,14 +41,22 @@ pub(crate) fn estimate(
         memory_bytes: base.decoder.size_in_bytes() as u64
             + unpacked(base)
             + optimiser
-            + activations(base.decoder.settings(), settings, data)
+            + activations(base, settings, data)
             + PROCESS,
-        available_bytes: memory::available().unwrap_or(0) + memory::held(),
+        available_bytes: available(base),
         disk_bytes: checkpoint * kept + trained * 4 + (8 << 20),
         seconds: seconds(base, settings, data, steps)?,
         steps,
         trained_parameters: trained,
     })
+}
+
+/// Memory for a run where the base is: the GPU's, beside the weights that are on it already, or the machine's.
+fn available(base: &Base) -> u64 {
+    match free_on_gpu(base.decoder.device()) {
+        Some(free) => free + base.decoder.size_in_bytes() as u64,
+        None => memory::available().map_or(0, |free| free + memory::held()),
+    }
 }
 
 /// Values that are trained.
@@ -105,7 +115,8 @@ fn unpacked(base: &Base) -> u64 {
 }
 
 /// What the backward pass needs of the largest micro-batch.
-fn activations(shape: &Settings, settings: &TrainingSettings, data: &Data) -> u64 {
+fn activations(base: &Base, settings: &TrainingSettings, data: &Data) -> u64 {
+    let shape = base.decoder.settings();
     let longest = data
         .sets
         .iter()
@@ -116,6 +127,15 @@ fn activations(shape: &Settings, settings: &TrainingSettings, data: &Data) -> u6
     let batch = longest * f64::from(settings.batch_size);
     let tokens = f64::from(settings.micro_batch_tokens).clamp(longest, batch);
     let layers = shape.layers.len() as f64;
+    if base.decoder.device().is_cuda() && settings.method != TrainingMethod::Full {
+        let kept = kept_on_gpu(shape);
+        let kept = if settings.gradient_checkpointing {
+            layers * 2.0 * shape.hidden_size as f64 + kept
+        } else {
+            layers * kept
+        };
+        return (tokens * kept) as u64 + LOGITS_ON_GPU;
+    }
     let kept = if settings.gradient_checkpointing {
         layers * shape.hidden_size as f64 + kept_a_token(shape, longest)
     } else {
@@ -130,6 +150,13 @@ fn kept_a_token(shape: &Settings, longest: f64) -> f64 {
     KEPT_HIDDEN * shape.hidden_size as f64
         + KEPT_MLP * shape.intermediate_size as f64
         + KEPT_SCORES * shape.num_attention_heads as f64 * longest
+}
+
+/// Bytes of one layer and token that the hand-written backward pass of GPUs needs, with a half on top for what is in passing.
+fn kept_on_gpu(shape: &Settings) -> f64 {
+    let (queries, keys) = (shape.query_size(), shape.key_value_size());
+    let floats = 2 * shape.hidden_size + 2 * queries + 2 * keys + 2 * shape.intermediate_size;
+    floats as f64 * 2.0 * 1.5
 }
 
 /// Wall time: forward and backward products of all tokens, and the evaluations.
@@ -158,20 +185,23 @@ fn seconds(
     Ok((training + evaluations) / (speed(base)? * EFFICIENCY))
 }
 
-/// Operations a second of a float32 product on the trainer's threads; takes a few hundredths of a second.
+/// Operations a second of a product where the base is, float32 on the trainer's threads or bfloat16 on a GPU; takes a few
+/// hundredths of a second.
 fn speed(base: &Base) -> Result<f64, RunError> {
-    let (rows, size) = (256, 768);
-    let ones = |rows: usize| {
-        let values = vec![1f32; rows * size];
-        Tensor::from_vec(values, (rows, size), &Device::Cpu).map_err(ModelError::from)
+    let device = base.decoder.device();
+    let (rows, size, dtype) = if device.is_cuda() {
+        (2048, 4096, DType::BF16)
+    } else {
+        (256, 768, DType::F32)
     };
+    let ones = |rows: usize| Tensor::ones((rows, size), dtype, device).map_err(ModelError::from);
     let (x, w) = (ones(rows)?, ones(size)?);
-    let operations = 2.0 * (rows * size * size) as f64;
+    let operations = 2.0 * rows as f64 * (size * size) as f64;
     let mut best = 0f64;
     for _ in 0..4 {
         let started = Instant::now();
         base.decoder
-            .on_threads(|| x.matmul(&w))
+            .on_threads(|| x.matmul(&w).and_then(|_| device.synchronize()))
             .map_err(ModelError::from)?;
         best = best.max(operations / started.elapsed().as_secs_f64().max(1e-9));
     }

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::config::{
-    Answer, Backend, Config, Dense, Generator, Ingest, LogFormat, Models, Retrieval, Server,
-    Services, Storage, Telemetry, Trainer,
+    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Retrieval,
+    Server, Services, Storage, Telemetry, Trainer,
 };
 use crate::layers::Layers;
 use crate::reader::Reader;
@@ -108,7 +108,19 @@ fn models(reader: &mut Reader<'_>) -> Models {
         onnxruntime: required(reader, "models.onnxruntime"),
         pdfium: required(reader, "models.pdfium"),
         threads: threads(reader),
+        device: device(reader),
     }
+}
+
+fn device(reader: &mut Reader<'_>) -> Device {
+    let choices = [
+        ("auto", Device::Auto),
+        ("cpu", Device::Cpu),
+        ("cuda", Device::Cuda),
+    ];
+    reader
+        .choice("models.device", &choices)
+        .unwrap_or(Device::Auto)
 }
 
 /// Refuses what would have no effect: the key is kept for the day on which it has one.

@@ -82,6 +82,19 @@ pub struct Models {
     pub pdfium: String,
     /// Threads that one model may use. The key's 0 has become the number of physical cores that this process may use.
     pub threads: NonZeroUsize,
+    /// What the generator and training compute on.
+    pub device: Device,
+}
+
+/// What models compute on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU where there is one that can be used, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU, or nothing.
+    Cuda,
 }
 
 /// `[dense]`

@@ -102,6 +102,7 @@ pub const KEYS: &[Key] = &[
     key("models.onnxruntime", Text("onnxruntime")),
     key("models.pdfium", Text("pdfium")),
     key("models.threads", Integer(0)),
+    key("models.device", Text("auto")),
     key("dense.backend", Text("embedded")),
     key("dense.url", Text("")),
     secret("dense.api_key", Text("")),

@@ -27,7 +27,9 @@ pub struct LoraPair {
 impl LoraPair {
     /// scaling · B A x: (rows, inputs) → (rows, outputs).
     pub(crate) fn delta(&self, x: &Tensor) -> Result<Tensor> {
-        Ok((x.matmul(&self.a.t()?)?.matmul(&self.b.t()?)? * self.scaling)?)
+        // No copy where they are of one type, as they are on a CPU.
+        let (a, b) = (self.a.to_dtype(x.dtype())?, self.b.to_dtype(x.dtype())?);
+        Ok((x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scaling)?)
     }
 
     /// scaling · B A: (outputs, inputs).
@@ -119,9 +121,8 @@ impl Decoder {
         let mut merged = self.clone();
         for linear in merged.linears_mut() {
             if let Some(pair) = adapter.pair(linear.slot) {
-                linear.weight = Matrix::Dense(
-                    (linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?,
-                );
+                let merged = (linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?;
+                linear.weight = Matrix::Dense(merged.to_dtype(self.activations())?);
             }
         }
         Ok(merged)

@@ -10,6 +10,8 @@ mod gradients;
 mod loss;
 mod ops;
 mod parameters;
+#[cfg(any(feature = "cuda", test))]
+mod tape;
 
 pub use adamw::{AdamW, AdamWSettings, Moments};
 pub use example::{Example, IGNORED, targets};

@@ -30,6 +30,12 @@ pub(crate) fn attend_cached(
     }
     let one = |sequence: &Cached| {
         let own = queries.narrow(0, sequence.rows.start, sequence.rows.len())?;
+        #[cfg(feature = "cuda")]
+        if crate::cuda::computes(&own) {
+            let (keys, values) = (&sequence.cache.keys, &sequence.cache.values);
+            let positions = sequence.offset + sequence.rows.len();
+            return crate::cuda::cached_attention(heads, &own, keys, values, positions);
+        }
         if !queries.device().is_cpu() {
             attend_masked(heads, &own, &sequence.cache, sequence.offset)
         } else if few(sequence) {

@@ -244,11 +244,7 @@ impl Layer {
     }
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        Ok(candle_nn::ops::rms_norm(
-            &x.contiguous()?,
-            weight,
-            self.eps,
-        )?)
+        norm(x, weight, f64::from(self.eps))
     }
 
     fn sandwich(&self, x: Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
@@ -298,7 +294,24 @@ impl Layer {
     }
 }
 
+/// RMSNorm over the last dimension, without a graph.
+pub(super) fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::computes(x) {
+        return Ok(crate::cuda::rms_norm(&x.contiguous()?, None, weight, eps)?.1);
+    }
+    Ok(candle_nn::ops::rms_norm(
+        &x.contiguous()?,
+        weight,
+        eps as f32,
+    )?)
+}
+
 fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::computes(gate) {
+        return crate::cuda::gate(&gate.contiguous()?, &up.contiguous()?, activation);
+    }
     if gate.device().is_cpu() {
         return Ok(gate
             .contiguous()?

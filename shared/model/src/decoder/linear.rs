@@ -47,7 +47,7 @@ impl Linear {
     ) -> Result<Self> {
         let weight = source.matrix(&format!("{name}.weight"), shape, device)?;
         let bias = bias
-            .then(|| source.tensor(&format!("{name}.bias"), &[shape[0]], device))
+            .then(|| source.vector(&format!("{name}.bias"), shape[0], device))
             .transpose()?;
         Ok(Self {
             name,
@@ -90,7 +90,7 @@ impl Linear {
 
     fn with_bias(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
-            Some(bias) => Ok(y.broadcast_add(bias)?),
+            Some(bias) => Ok(y.broadcast_add(&bias.to_dtype(y.dtype())?)?),
             None => Ok(y),
         }
     }

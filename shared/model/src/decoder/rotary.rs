@@ -58,6 +58,10 @@ impl Rotary {
 impl Angles {
     /// Rotates (rows, heads, `head_dim`), without a graph.
     pub(crate) fn rotate(&self, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if crate::cuda::computes(x) {
+            return crate::cuda::rotate(&x.contiguous()?, self, false);
+        }
         let rotated =
             candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?;
         Ok(rotated.squeeze(0)?)

@@ -75,6 +75,17 @@ impl AdamW {
         let exponent = self.steps as f64;
         let (correction1, correction2) = (1.0 - beta1.powf(exponent), 1.0 - beta2.powf(exponent));
         let all = gradients.all(parameters)?;
+        #[cfg(feature = "cuda")]
+        if all.iter().all(|gradient| gradient.device().is_cuda()) {
+            let step = crate::cuda::AdamWStep {
+                betas: (beta1, beta2),
+                eps: self.settings.eps,
+                rate1: learning_rate / correction1,
+                root2: correction2.sqrt(),
+                keep: 1.0 - learning_rate * self.settings.weight_decay,
+            };
+            return self.step_on_gpu(parameters, &all, step);
+        }
         for ((named, gradient), moments) in parameters.vars().iter().zip(all).zip(&mut self.moments)
         {
             let squared = gradient.sqr()?;
@@ -96,6 +107,36 @@ impl AdamW {
             *moments = Some(updated);
         }
         Ok(())
+    }
+
+    /// The same in place and in one launch.
+    #[cfg(feature = "cuda")]
+    fn step_on_gpu(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &[&Tensor],
+        step: crate::cuda::AdamWStep,
+    ) -> Result<()> {
+        for (moments, gradient) in self.moments.iter_mut().zip(gradients) {
+            if moments.is_none() {
+                let (first, second) = (gradient.zeros_like()?, gradient.zeros_like()?);
+                *moments = Some(Moments { first, second });
+            }
+        }
+        let all = parameters
+            .vars()
+            .iter()
+            .zip(gradients)
+            .zip(self.moments.iter().flatten());
+        let tensors = all.map(|((named, gradient), moments)| {
+            [
+                named.var.as_tensor(),
+                *gradient,
+                &moments.first,
+                &moments.second,
+            ]
+        });
+        crate::cuda::adamw(&tensors.collect::<Vec<_>>(), step)
     }
 
     /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`.
@@ -127,7 +168,8 @@ impl AdamW {
         for (named, moments) in parameters.vars().iter().zip(&mut self.moments) {
             let mut get = |kind: &str| {
                 let name = format!("{}.{kind}", named.name);
-                value(&name).ok_or(ModelError::MissingTensor(name))
+                let moment = value(&name).ok_or(ModelError::MissingTensor(name))?;
+                Ok::<_, ModelError>(moment.to_device(named.var.device())?)
             };
             *moments = if steps == 0 {
                 None

@@ -185,6 +185,10 @@ pub fn gradients(
     settings: TrainSettings,
 ) -> Result<(f64, Gradients)> {
     let decoder = parameters.decoder(decoder);
+    #[cfg(feature = "cuda")]
+    if on_tape(decoder, Some(parameters)) {
+        return super::tape::gradients(decoder, parameters, examples, normaliser, settings);
+    }
     let threads = decoder.threads();
     threads.install(|| compute(decoder, parameters, examples, normaliser, settings))
 }
@@ -275,6 +279,10 @@ pub fn evaluate(
     adapter: Option<&Adapter>,
     examples: &[Example],
 ) -> Result<(f64, usize)> {
+    #[cfg(feature = "cuda")]
+    if on_tape(decoder, None) {
+        return super::tape::evaluate(decoder, adapter, examples);
+    }
     let threads = decoder.threads();
     threads.install(|| {
         let x = hidden(decoder, adapter, examples)?;
@@ -312,8 +320,19 @@ pub fn train_logits(
     adapter: Option<&Adapter>,
     examples: &[Example],
 ) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if on_tape(decoder, None) {
+        return super::tape::logits(decoder, adapter, examples);
+    }
     let x = hidden(decoder, adapter, examples)?;
     let normed = rms_norm(&x, &decoder.norm, decoder.settings().rms_norm_eps)?;
     let pair = adapter.and_then(|adapter| adapter.pair(decoder.head.slot));
     Ok(decoder.head.train(&normed, pair, None)?.detach())
+}
+
+/// Whether this is computed by [`super::tape`]: frozen weights in bfloat16, on a GPU.
+#[cfg(feature = "cuda")]
+fn on_tape(decoder: &Decoder, parameters: Option<&Parameters>) -> bool {
+    decoder.activations() == candle_core::DType::BF16
+        && !parameters.is_some_and(Parameters::is_full)
 }

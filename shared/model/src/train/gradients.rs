@@ -31,11 +31,40 @@ impl Gradients {
         Ok(())
     }
 
+    /// Adds the gradient of one parameter, by its place.
+    #[cfg(any(feature = "cuda", test))]
+    pub(super) fn put(&mut self, index: usize, gradient: Tensor) -> Result<()> {
+        let Some(own) = self.tensors.get_mut(index) else {
+            return Err(ModelError::Training(format!(
+                "there is no parameter {index}"
+            )));
+        };
+        *own = Some(match own.take() {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+
+    /// The gradients that are there and lie on a GPU.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Vec<&Tensor> {
+        let all = self.tensors.iter().flatten();
+        all.filter(|gradient| gradient.device().is_cuda()).collect()
+    }
+
     /// Adds the gradients of another micro-batch.
     ///
     /// # Errors
     /// When memory cannot be had.
     pub fn add(&mut self, other: Self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if self.on_gpu().len() == self.tensors.len() && other.on_gpu().len() == self.tensors.len() {
+            let pairs = self.on_gpu().into_iter().zip(other.on_gpu());
+            return crate::cuda::add_all(
+                &pairs.map(|(own, other)| [own, other]).collect::<Vec<_>>(),
+            );
+        }
         for (own, gradient) in self.tensors.iter_mut().zip(other.tensors) {
             *own = match (own.take(), gradient) {
                 (Some(sum), Some(gradient)) => Some((sum + gradient)?),
@@ -64,8 +93,13 @@ impl Gradients {
     /// # Errors
     /// As [`Gradients::all`].
     pub fn norm(&self, parameters: &Parameters) -> Result<f64> {
+        let all = self.all(parameters)?;
+        #[cfg(feature = "cuda")]
+        if self.on_gpu().len() == all.len() {
+            return Ok(crate::cuda::squares(&all)?.sqrt());
+        }
         let mut sum = 0f64;
-        for gradient in self.all(parameters)? {
+        for gradient in all {
             sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
         }
         Ok(sum.sqrt())
@@ -87,6 +121,11 @@ impl Gradients {
             });
         }
         let factor = limit / (norm + 1e-6);
+        #[cfg(feature = "cuda")]
+        if factor < 1.0 && self.on_gpu().len() == self.tensors.len() {
+            crate::cuda::scale_all(&self.on_gpu(), factor)?;
+            return Ok(norm);
+        }
         if factor < 1.0 {
             for gradient in self.tensors.iter_mut().flatten() {
                 *gradient = (&*gradient * factor)?;

@@ -186,7 +186,10 @@ impl Parameters {
         for named in &self.vars {
             let tensor =
                 value(&named.name).ok_or_else(|| ModelError::MissingTensor(named.name.clone()))?;
-            named.var.set(&tensor.to_dtype(DType::F32)?)?;
+            let device = named.var.device();
+            named
+                .var
+                .set(&tensor.to_dtype(DType::F32)?.to_device(device)?)?;
         }
         Ok(())
     }

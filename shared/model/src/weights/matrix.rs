@@ -27,6 +27,15 @@ impl Matrix {
         })
     }
 
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Dense(weight) => weight.device().clone(),
+            Self::Packed(_) => Device::Cpu,
+            Self::Quantised(weight) => weight.device(),
+        }
+    }
+
     /// The element type's name.
     pub fn dtype_name(&self) -> String {
         match self {
