@@ -9,13 +9,15 @@ mod gate;
 mod integers;
 mod math;
 mod product;
+mod rows;
 mod tiles;
 mod window;
 
 pub(crate) use attention::{Heads, Query, attend_few};
 pub(crate) use deltas::{Deltas, Factors};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products};
+pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
+pub(crate) use rows::{NormRows, RotateRows};
 pub(crate) use tiles::{Queries, attend_many};
 pub(crate) use window::visible;
 

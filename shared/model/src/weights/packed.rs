@@ -1,6 +1,6 @@
 use super::dequantise;
 use crate::error::Result;
-use crate::kernels::{IntegerRows, Lanes, PackedRows, products};
+use crate::kernels::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
 use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
@@ -191,7 +191,13 @@ impl Packed {
             Stored::Blocks(bytes) => {
                 let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
                 let row = bytes.get().get(index * width..(index + 1) * width);
-                dequantise::dequantise(row.ok_or_else(missing)?, self.dtype, self.inputs)
+                let row = row.ok_or_else(missing)?;
+                // candle wakes a pool of its own for each call, whose threads then wait for more by spinning.
+                let mut values = vec![0f32; self.inputs];
+                if widen_blocks(self.dtype, row, &mut values) {
+                    return Ok(values);
+                }
+                dequantise::dequantise(row, self.dtype, self.inputs)
             }
         }
     }
