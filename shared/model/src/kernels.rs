@@ -5,13 +5,13 @@
 mod attention;
 mod gate;
 mod integers;
-mod math;
+pub(crate) mod math;
 mod softmax;
 
 pub(crate) use attention::{Heads, Query, attend};
 pub(crate) use gate::Gated;
 pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products};
-pub(crate) use softmax::{MaskedSoftmax, visible};
+pub(crate) use softmax::{MaskedSoftmax, softmax_within, visible};
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 

@@ -4,9 +4,9 @@ use crate::folders::{decoder, distance, ids, parity, tensors};
 use candle_core::{Device, Tensor};
 use lore_model::train::{
     AdamW, AdamWSettings, Example, Gradients, InitB, Parameters, TrainSettings, evaluate,
-    gradients, targets, train_logits,
+    gradients, tape_gradients, targets, train_logits,
 };
-use lore_model::{Adapter, Decoder, LoraConfig, Source};
+use lore_model::{Adapter, Decoder, LoraConfig, Source, TargetModules};
 use serde_json::Value;
 use std::path::Path;
 
@@ -319,6 +319,64 @@ fn checkpointing_changes_no_gradient_even_with_dropout() {
     }
 }
 
+/// Every family, with and without dropout, against candle's tape; the adapter is on the output projection too.
+#[test]
+fn the_step_without_a_tape_gives_the_gradients_of_the_tape() {
+    for folder in parity() {
+        let decoder = decoder(&folder);
+        let config = LoraConfig {
+            r: 3,
+            target_modules: TargetModules::Pattern(".*(_proj|lm_head)".to_owned()),
+            ..LoraConfig::default()
+        };
+        let parameters = Parameters::new(&decoder, config, InitB::Random, 11).expect("parameters");
+        let batch = batches(&folder).remove(0);
+        for dropout in [0.0, 0.2] {
+            let settings = TrainSettings {
+                dropout,
+                seed: 7,
+                checkpointing: false,
+            };
+            let count = targets(&batch);
+            let (loss, own) = whole(&decoder, &parameters, &batch, settings);
+            let (taped_loss, taped) =
+                tape_gradients(&decoder, &parameters, &batch, count, settings).expect("gradients");
+            assert!(
+                (loss - taped_loss).abs() < 1e-5,
+                "{}: losses {loss} and {taped_loss}",
+                name(&folder)
+            );
+            let names = parameters.tensors().map(|(name, _)| name);
+            let pairs = all(&own, &parameters)
+                .into_iter()
+                .zip(all(&taped, &parameters));
+            for (variable, (own, taped)) in names.zip(pairs) {
+                let off = relative(&own, &taped);
+                assert!(
+                    off < 1e-4,
+                    "{}: the gradient of {variable} is off by {off}, with dropout {dropout}",
+                    name(&folder)
+                );
+            }
+        }
+    }
+}
+
+/// Micro-batches of other sizes in between take other parts of the same memory.
+#[test]
+fn what_a_larger_micro_batch_left_behind_changes_nothing() {
+    for folder in parity() {
+        let (decoder, parameters, batch) = first(&folder, InitB::Random);
+        let (_, alone) = whole(&decoder, &parameters, &batch[..1], PLAIN);
+        let (_, _) = whole(&decoder, &parameters, &batch, PLAIN);
+        let (_, again) = whole(&decoder, &parameters, &batch[..1], PLAIN);
+        assert_eq!(
+            furthest(&all(&alone, &parameters), &all(&again, &parameters)),
+            0.0
+        );
+    }
+}
+
 #[test]
 fn two_runs_with_one_seed_are_bitwise_equal_and_a_checkpoint_continues_one() {
     for folder in parity() {
@@ -408,6 +466,12 @@ fn an_adapter_learns_on_a_quantised_base() {
         tokens.iter().map(|token| i64::from(*token)).collect(),
     )
     .expect("an example")];
+    let (_, own) = whole(&decoder, &parameters, &example, PLAIN);
+    let (_, taped) = tape_gradients(&decoder, &parameters, &example, targets(&example), PLAIN)
+        .expect("gradients");
+    // With B = 0 the gradients of A are zero, and those of B are not.
+    let off = furthest(&all(&own, &parameters), &all(&taped, &parameters));
+    assert!(off < 1e-4, "the gradients differ by {off}");
     let mut optimiser = AdamW::new(&parameters, AdamWSettings::default());
     let (before, count) = evaluate(&decoder, Some(parameters.adapter()), &example).expect("a loss");
     for _ in 0..3 {
