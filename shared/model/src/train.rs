@@ -1,7 +1,7 @@
 //! Here are examples, give me gradients and a better adapter: the training path over the same weights as serving.
 //!
 //! Everything here has a backward pass. Frozen weights stand outside the graph: no gradient of theirs is computed or kept.
-//! Adapters are trained on the CPU by [`explicit`], without a tape; full fine-tuning and other devices use candle's tape.
+//! Adapters are trained on the CPU without a tape (`explicit.rs`); full fine-tuning and other devices use candle's tape.
 
 mod adamw;
 mod dropout;

@@ -11,6 +11,8 @@ const PIECE: usize = 8 * 1024;
 #[derive(Clone, Copy)]
 pub(super) struct Update {
     betas: [f32; 2],
+    /// 1 - β, taken in float64: 1 - 0.999 in float32 is off by 5e-5.
+    rest: [f32; 2],
     eps: f32,
     /// 1 - learning rate · weight decay.
     keep: f32,
@@ -25,6 +27,7 @@ impl Update {
         let (beta1, beta2) = settings.betas;
         Self {
             betas: [beta1 as f32, beta2 as f32],
+            rest: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
             eps: settings.eps as f32,
             keep: (1.0 - learning_rate * settings.weight_decay) as f32,
             rate: rate as f32,
@@ -90,11 +93,11 @@ impl InplaceOp2 for First {
         gradient_layout: &Layout,
     ) -> candle_core::Result<()> {
         let gradient = values(gradient, gradient_layout)?;
-        let [beta, _] = self.0.betas;
+        let factors = [self.0.betas[0], self.0.rest[0]];
         values_mut(moment, layout)?
             .par_chunks_mut(PIECE)
             .zip(gradient.par_chunks(PIECE))
-            .for_each(|(moment, gradient)| first(moment, gradient, beta));
+            .for_each(|(moment, gradient)| first(moment, gradient, factors));
         Ok(())
     }
 }
@@ -112,11 +115,11 @@ impl InplaceOp2 for Second {
         gradient_layout: &Layout,
     ) -> candle_core::Result<()> {
         let gradient = values(gradient, gradient_layout)?;
-        let [_, beta] = self.0.betas;
+        let factors = [self.0.betas[1], self.0.rest[1]];
         values_mut(moment, layout)?
             .par_chunks_mut(PIECE)
             .zip(gradient.par_chunks(PIECE))
-            .for_each(|(moment, gradient)| second(moment, gradient, beta));
+            .for_each(|(moment, gradient)| second(moment, gradient, factors));
         Ok(())
     }
 }
@@ -145,20 +148,20 @@ impl InplaceOp3 for Change {
 }
 
 #[inline(always)]
-fn first_body<const FUSED: bool>(moment: &mut [f32], gradient: &[f32], beta: f32) {
+fn first_body<const FUSED: bool>(moment: &mut [f32], gradient: &[f32], [beta, rest]: [f32; 2]) {
     for (moment, gradient) in moment.iter_mut().zip(gradient) {
-        *moment = beta * *moment + (1.0 - beta) * gradient;
+        *moment = beta * *moment + rest * gradient;
     }
 }
-dispatch!(first, first_body, (moment: &mut [f32], gradient: &[f32], beta: f32));
+dispatch!(first, first_body, (moment: &mut [f32], gradient: &[f32], factors: [f32; 2]));
 
 #[inline(always)]
-fn second_body<const FUSED: bool>(moment: &mut [f32], gradient: &[f32], beta: f32) {
+fn second_body<const FUSED: bool>(moment: &mut [f32], gradient: &[f32], [beta, rest]: [f32; 2]) {
     for (moment, gradient) in moment.iter_mut().zip(gradient) {
-        *moment = beta * *moment + (1.0 - beta) * (gradient * gradient);
+        *moment = beta * *moment + rest * (gradient * gradient);
     }
 }
-dispatch!(second, second_body, (moment: &mut [f32], gradient: &[f32], beta: f32));
+dispatch!(second, second_body, (moment: &mut [f32], gradient: &[f32], factors: [f32; 2]));
 
 #[inline(always)]
 fn change_body<const FUSED: bool>(

@@ -25,6 +25,10 @@ const LEFT: usize = 96 << 10;
 const FEW: usize = 64;
 /// Depth of a piece of it: its lines stay in the first-level cache.
 const THIN: usize = 64;
+/// Values in a page of memory: lines so far apart share their place in the first-level cache.
+const PAGE: usize = 1024;
+/// Values between copied rows, so that they share no place again.
+const GAP: usize = 16;
 
 thread_local! {
     /// Room for rearranged values, kept from product to product. A product that begins while another one of this thread
@@ -168,7 +172,8 @@ fn copy_rows(out: &mut [f32], b: View<'_>, first: usize, width: usize) {
 /// The same where columns stand in one piece each (`row_step` is 1): in small squares, so that lines are used while they
 /// are at hand.
 fn turn(out: &mut [f32], b: View<'_>, first: usize, width: usize) {
-    const SQUARE: usize = 16;
+    // Four lines of each column at a time: with one, the processor does not fetch ahead.
+    const SQUARE: usize = 64;
     for (square, out) in out.chunks_mut(SQUARE * COLUMNS).enumerate() {
         let depth = out.len() / COLUMNS;
         for column in 0..COLUMNS {
@@ -197,6 +202,8 @@ struct Block {
 impl Block {
     /// Fills `out`, which begins at the block's first row.
     fn multiply(&self, out: &mut [f32], terms: &[Term<'_>], packed: &[f32], depth: usize) {
+        let moved: Vec<Option<Vec<f32>>> =
+            terms.iter().map(|(a, _)| apart(a, &self.rows)).collect();
         let panels = self.columns.clone().step_by(COLUMNS);
         for (first, panel) in panels.zip(packed.chunks(depth * COLUMNS)) {
             let width = COLUMNS.min(self.columns.end - first);
@@ -204,18 +211,45 @@ impl Block {
                 let rows = ROWS.min(self.rows.end - row);
                 let out = &mut out[(row - self.rows.start) * self.row_step + first..];
                 let (mut add, mut panel) = (self.add, panel);
-                for (a, b) in terms {
+                for ((a, b), moved) in terms.iter().zip(&moved) {
                     let (own, rest) = panel.split_at(b.rows * COLUMNS);
+                    let left = match moved {
+                        Some(moved) => moved_left(moved, a.columns, row - self.rows.start),
+                        None => left(a, row, 0),
+                    };
                     let right = Right {
                         values: own,
                         step: COLUMNS,
                     };
                     let size = (rows, width, b.rows);
-                    tile::multiply((out, self.row_step), size, left(a, row, 0), right, add);
+                    tile::multiply((out, self.row_step), size, left, right, add);
                     (add, panel) = (true, rest);
                 }
             }
         }
+    }
+}
+
+/// Some rows of a left factor that stand whole pages apart: all would fall into the same few lines of the first cache, and
+/// push one another out. A copy stands closer.
+fn apart(a: &View<'_>, rows: &Range<usize>) -> Option<Vec<f32>> {
+    if a.column_step != 1 || !a.row_step.is_multiple_of(PAGE) || rows.len() < ROWS {
+        return None;
+    }
+    let step = a.columns + GAP;
+    let mut copy = vec![0f32; rows.len() * step];
+    for (row, out) in rows.clone().zip(copy.chunks_exact_mut(step)) {
+        let start = row * a.row_step;
+        out[..a.columns].copy_from_slice(&a.values[start..start + a.columns]);
+    }
+    Some(copy)
+}
+
+fn moved_left(moved: &[f32], columns: usize, row: usize) -> Left<'_> {
+    Left {
+        values: &moved[row * (columns + GAP)..],
+        row_step: columns + GAP,
+        step: 1,
     }
 }
 

@@ -262,6 +262,7 @@ mod tests {
             }
         }
         check(30, 20, &[5000], [false, false], true);
+        check(70, 40, &[2048, 5], [false, false], true); // rows that stand pages apart
         check(30, 20, &[5000, 3], [false, true], false);
     }
 
