@@ -5,6 +5,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Dequantised weights that are alive at once: 4 MiB.
@@ -153,6 +154,24 @@ impl Packed {
         match parts.as_slice() {
             [one] => Ok(one.clone()),
             many => Ok(Tensor::cat(many, 1)?),
+        }
+    }
+
+    /// Outputs whose dequantised weights stay in the cache together.
+    pub(super) fn together(inputs: usize) -> usize {
+        (CACHED / inputs.max(1)).next_multiple_of(8)
+    }
+
+    /// The rows of some outputs as float32. The range begins at a multiple of 8.
+    pub(super) fn dense_rows(&self, outputs: Range<usize>) -> Result<Vec<f32>> {
+        match &self.stored {
+            Stored::Lanes(lanes) => Ok(lanes.dense(outputs.start, outputs.len())),
+            Stored::Blocks(bytes) => {
+                let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
+                let rows = bytes.get().get(outputs.start * width..outputs.end * width);
+                let count = outputs.len() * self.inputs;
+                dequantise::dequantise(rows.unwrap_or_default(), self.dtype, count)
+            }
         }
     }
 
