@@ -6,6 +6,7 @@ use crate::{
     embedder::Embedder,
     fingerprint::fingerprint,
     onnx::{self, E5s1, EncoderSpec, ModelPaths, SafeTensorsFiles, Weights},
+    runtime::adds_exactly,
 };
 use std::{
     fs::{self, File},
@@ -149,7 +150,13 @@ fn stem(precision: Precision, purpose: Purpose) -> String {
     } else {
         ""
     };
-    format!("lore-{head}{}-", precision.as_str())
+    // Machines of both kinds may share a folder.
+    let kind = match precision {
+        Precision::Float32 => "float32",
+        Precision::Int8 if adds_exactly() => "vnni8",
+        Precision::Int8 => "int8",
+    };
+    format!("lore-{head}{kind}-")
 }
 
 /// Compares the vectors of the model at `onnx` with those that are known of it.

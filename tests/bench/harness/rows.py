@@ -148,8 +148,10 @@ def ingesting(options):
     onnx = ("--onnx", exported(), "--tokenizer", environment.models_dir() / EMBEDDER / "tokenizer.json")
     needed = ["onnxruntime", "pdfium", EMBEDDER, "smollm2-135m-instruct"]
     threads = ("--threads", options.threads)
+    lore = ("lore_ingest.py", "--lore", environment.LORE, "--files", files, *threads)
     contestants = [
-        peer("lore", "lore_ingest.py", "--lore", environment.LORE, "--data", data.FOLDER / "ingest", "--files", files, *threads, models=needed),
+        peer("lore", *lore, "--data", data.FOLDER / "ingest", models=needed),
+        peer("lore, int8", *lore, "--data", data.FOLDER / "ingest-int8", "--precision", "int8", models=needed),
         peer("Haystack", "haystack_ingest.py", *onnx, "--folder", data.FOLDER / "fastembed", "--files", files, *threads, group="haystack", models=needed),
     ]
     measures = [
@@ -158,8 +160,12 @@ def ingesting(options):
         Measure("chunks", "", "chunks"),
         Measure("chunks/s", "", "chunks_per_second"),
     ]
-    verdicts = [Ratio("lore", "Haystack", "rate", least=3.0), Bound("lore", "outside", "%", most=25)]
-    work = f"{count} good files of ../shared/data/documents, from upload until all can be found; float32 embedder from the same ONNX file"
+    verdicts = [
+        Ratio("lore", "Haystack", "rate", least=3.0),
+        Ratio("lore, int8", "Haystack", "rate", least=3.0),
+        Bound("lore", "outside", "%", most=25),
+    ]
+    work = f"{count} good files of ../shared/data/documents, from upload until all can be found; the embedder's float32 ONNX file in both"
     yield Case(7, "ingesting", work, contestants, measures, verdicts, warm_up=False, most_rounds=3)
 
 

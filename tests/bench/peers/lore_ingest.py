@@ -16,6 +16,7 @@ parser.add_argument("--lore", required=True)
 parser.add_argument("--data", required=True)
 parser.add_argument("--files", required=True, help="a JSON array of paths")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--precision", default="float32")
 options = parser.parse_args()
 TOGETHER = 50
 
@@ -50,7 +51,7 @@ def stages(server):
 
 
 def load():
-    server = Server(options.lore, options.data, threads=options.threads)
+    server = Server(options.lore, options.data, options.threads, precision=options.precision)
     server.wait_ready()
     with open(options.files) as file:
         files = json.load(file)

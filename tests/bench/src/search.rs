@@ -114,7 +114,7 @@ impl Search {
 
 /// A gateway as `lore serve` makes it, without embedder and language model.
 async fn gateway(folder: &Folder, dense: Arc<dyn DenseIndex>) -> Result<GatewayState> {
-    let config = Config::load(LoadOptions::default())?;
+    let config = Config::load(LoadOptions::default().process_env())?;
     let absent = |name: &str| {
         Err(EmbedError::unavailable(
             name,
