@@ -72,8 +72,9 @@ impl Catalog {
             let mut builder = select(collection, some);
             let rows = builder.build().fetch_all(&mut *snapshot).await;
             for row in rows.map_err(CatalogError::sql("read passages"))? {
-                let passage = passage(&row)?;
-                found.insert(passage.chunk_id, passage);
+                if let Some(passage) = passage(&row)? {
+                    found.insert(passage.chunk_id, passage);
+                }
             }
         }
         snapshot
@@ -86,15 +87,16 @@ impl Catalog {
     }
 }
 
+/// The chunks, each with its document where it can be found. A left join, because it is the one whose order no planner changes:
+/// SQLite's began with the collection's versions otherwise and read all of its chunks, 190 ms where it holds 100,000.
 fn select(collection: &str, ids: &[ChunkId]) -> QueryBuilder<Sqlite> {
     let mut builder = QueryBuilder::new(
         "SELECT c.*, v.number, v.title, v.metadata, v.document_id, d.name FROM chunks c \
-         JOIN versions v ON v.id = c.version_id AND v.state = 'active' JOIN documents d ON d.id = v.document_id \
-         WHERE v.collection = ",
+         LEFT JOIN versions v ON v.id = c.version_id AND v.state = 'active' AND v.collection = ",
     );
     builder
         .push_bind(collection.to_owned())
-        .push(" AND c.id IN (");
+        .push(" LEFT JOIN documents d ON d.id = v.document_id WHERE c.id IN (");
     let mut list = builder.separated(", ");
     for id in ids {
         list.push_bind(id.to_string());
@@ -103,8 +105,12 @@ fn select(collection: &str, ids: &[ChunkId]) -> QueryBuilder<Sqlite> {
     builder
 }
 
-fn passage(found: &SqliteRow) -> Result<StoredPassage, CatalogError> {
-    Ok(StoredPassage {
+/// `None` where the chunk's version is not the one to be found in this collection.
+fn passage(found: &SqliteRow) -> Result<Option<StoredPassage>, CatalogError> {
+    if row::get::<Option<&str>>(found, "document_id")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(StoredPassage {
         chunk_id: row::id(found, "id")?,
         document_id: row::id(found, "document_id")?,
         document_name: row::get(found, "name")?,
@@ -121,5 +127,5 @@ fn passage(found: &SqliteRow) -> Result<StoredPassage, CatalogError> {
         page: row::optional_number(found, "page")?,
         metadata: row::metadata(found, "metadata")?,
         tokens: row::number(found, "tokens")?,
-    })
+    }))
 }

@@ -44,9 +44,9 @@ def stages(server):
     """Seconds of each stage so far, those in which the embedder computed, and chunks."""
     text = server.text("/metrics")
     seconds = {stage: float(value) for stage, value in re.findall(r'lore_ingest_stage_seconds_sum\{stage="(\w+)"\} (\S+)', text)}
-    computing = re.search(r"lore_embed_batch_seconds_sum (\S+)", text)
+    computing = re.search(r"^lore_embed_batch_seconds_sum (\S+)", text, re.MULTILINE)
     seconds["computing"] = float(computing[1]) if computing else 0.0
-    chunks = re.search(r"lore_ingest_chunks_total (\S+)", text)
+    chunks = re.search(r"^lore_ingest_chunks_total (\S+)", text, re.MULTILINE)
     return seconds, float(chunks[1]) if chunks else 0.0
 
 
