@@ -123,10 +123,11 @@ impl Export {
         }
         let temporary = Temporary(self.path.with_extension("onnx.part"));
         tracing::info!(model = settings.files.name, to = %self.path.display(), "exporting to ONNX");
-        let data = self.path.with_extension(DATA);
+        let data = Temporary(self.path.with_extension(DATA));
+        let _unfinished = Temporary(data.0.with_extension("data.part"));
         let paths = ModelPaths {
             graph: &temporary.0,
-            data: &data,
+            data: &data.0,
         };
         onnx::export(&self.weights, &self.spec, settings.precision, &paths)?;
         let cosine = match self.purpose {
@@ -134,6 +135,7 @@ impl Export {
             Purpose::Rerank => None,
         };
         fs::rename(&temporary.0, &self.path).map_err(EmbedError::write(&self.path))?;
+        data.keep();
         remove_older(&self.path, stem(settings.precision, self.purpose));
         Ok(Prepared {
             onnx: self.path,
@@ -192,8 +194,14 @@ fn lock(dir: &Path) -> Result<File, EmbedError> {
     Ok(file)
 }
 
-/// A file that is removed unless it was renamed.
+/// A file that is removed unless it was renamed, or is to be kept.
 struct Temporary(PathBuf);
+
+impl Temporary {
+    fn keep(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
