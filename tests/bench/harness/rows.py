@@ -101,14 +101,21 @@ def training(options):
     from .contestant import Contestant
 
     example = environment.TARGET / "debug/examples/lora_step"
+    folder = data.FOLDER / model
     contestants = [
-        Contestant("lore", [example, gguf(model), *settings], models=[model]),
-        peer("PEFT", "peft_step.py", gguf(model), *settings, group="peft", models=[model]),
+        peer("PEFT", "peft_step.py", folder, *settings, group="peft", models=[model], prepare=lambda: float32(model, folder)),
+        Contestant("lore", [example, folder, *settings], models=[model]),
     ]
     measures = [TOKENS, Measure("peak memory", "GB", "peak_bytes", 1e-9)]
     verdicts = [Ratio("lore", "PEFT", "rate", least=1.2), Ratio("lore", "PEFT", "peak_bytes", most=0.7)]
     work = f"a LoRA step of {settings[0]} × {settings[1]} tokens, float32, rank 16 on all linear layers"
     yield Case(5, f"training, {model}", work, contestants, measures, verdicts, limits.by_arithmetic, warm_up=False, most_rounds=3)
+
+
+def float32(model, folder):
+    """The model as a folder of float32 safetensors, which both read; made with transformers, so PEFT comes first."""
+    if not (folder / "model.safetensors").exists():
+        subprocess.run([sys.executable, PEERS / "hf_folder.py", gguf(model), folder], check=True, capture_output=True)
 
 
 def exported():
