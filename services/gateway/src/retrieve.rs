@@ -68,6 +68,16 @@ impl GatewayState {
         })
     }
 
+    /// The candidates of a query whose vector is known, as [`GatewayState::find`] orders them.
+    pub(crate) async fn find_by_vector(
+        &self,
+        query: &Query<'_>,
+        vector: &[f32],
+    ) -> Result<Vec<Passage>, GatewayError> {
+        let round = self.rounds(query, Some(vector)).await?;
+        Ok(self.ranked(query.mode, round))
+    }
+
     /// The question's vector and its cosines with the background; nothing where only the lexical side is asked.
     async fn embed(&self, query: &Query<'_>) -> Result<(Option<Vec<f32>>, Vec<f32>), GatewayError> {
         if query.mode == SearchMode::Lexical {

@@ -84,6 +84,31 @@ impl GatewayState {
         }
         Ok(passages)
     }
+
+    /// The `limit` best passages for a question whose vector is known: `POST /v1/search` without HTTP and embedder, for
+    /// benchmarks.
+    ///
+    /// # Errors
+    /// [`GatewayError::NoCollection`], and those of the indexes and the catalog.
+    pub async fn search_by_vector(
+        &self,
+        collection: &str,
+        text: &str,
+        vector: &[f32],
+        limit: usize,
+    ) -> Result<Vec<Passage>, GatewayError> {
+        let collection = self.collection(collection).await?;
+        let query = Query {
+            collection: &collection,
+            text,
+            mode: SearchMode::Hybrid,
+            filter: None,
+            limit,
+        };
+        let mut passages = self.find_by_vector(&query, vector).await?;
+        passages.truncate(limit);
+        Ok(passages)
+    }
 }
 
 fn word(mode: SearchMode) -> &'static str {

@@ -1,6 +1,6 @@
 use crate::run::RunError;
 use crate::run::files::sha256;
-use lore_model::{Decoder, Device, ModelError, Source, Tokenizer};
+use lore_model::{Decoder, DeviceChoice, ModelError, Source, Tokenizer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,16 @@ impl Base {
     ///
     /// # Errors
     /// Names the file, the tensor or the setting that is wrong.
-    pub(crate) fn load(name: &str, path: &Path, threads: usize) -> Result<Self, ModelError> {
+    pub(crate) fn load(
+        name: &str,
+        path: &Path,
+        threads: usize,
+        device: DeviceChoice,
+    ) -> Result<Self, ModelError> {
         let source = Source::open(path)?;
-        let decoder = Decoder::load(&source, None, threads, &Device::Cpu)?;
+        let chosen = device.open()?;
+        tracing::info!(model = name, device = chosen.reason, "training computes");
+        let decoder = Decoder::load(&source, None, threads, &chosen.device)?;
         Ok(Self {
             name: name.to_owned(),
             path: source.path().to_owned(),

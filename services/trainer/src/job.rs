@@ -3,7 +3,6 @@
 use crate::base::Base;
 use crate::estimate::estimate;
 use crate::material::{Piece, Role, gather};
-use crate::memory;
 use crate::problem::Problem;
 use crate::registry::{Staged, stage};
 use crate::run::{self, Ask, Ended, Hooks, Notice, RunError, Setup};
@@ -115,7 +114,11 @@ impl JobRun {
 /// # Errors
 /// [`RunError::Memory`] with both numbers.
 pub(crate) fn enough_memory(needed: &Estimate, limit: Option<u64>) -> Result<(), RunError> {
-    let free = memory::available().map_or(u64::MAX, |free| free.saturating_add(memory::held()));
+    // 0: the kernel does not tell.
+    let free = match needed.available_bytes {
+        0 => u64::MAX,
+        free => free,
+    };
     let available = limit.map_or(free, |limit| limit.min(free));
     if needed.memory_bytes <= available {
         return Ok(());

@@ -29,5 +29,5 @@ mod worker;
 pub use error::TrainerError;
 pub use http::{PromoteAdapter, openapi};
 pub use problem::Problem;
-pub use service::{FindModel, TrainerParts, TrainerService, TrainerSettings};
+pub use service::{FindModel, TrainerParts, TrainerService, TrainerSettings, device};
 pub use settings::settings;

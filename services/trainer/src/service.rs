@@ -4,6 +4,7 @@ use crate::state::State;
 use crate::{http, worker};
 use lore_catalog::{Catalog, Lease, Originals};
 use lore_config::Config;
+use lore_model::DeviceChoice;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub type FindModel = Arc<dyn Fn(&str) -> Result<PathBuf, String> + Send + Sync>;
 pub struct TrainerSettings {
     /// Threads that compute; 0 for one a physical core.
     pub threads: usize,
+    /// What base models are loaded on.
+    pub device: DeviceChoice,
     /// Most memory that the process may hold while it trains; none: what the machine has.
     pub max_memory: Option<u64>,
     /// Jobs that may wait; more are refused with 429.
@@ -39,6 +42,7 @@ impl Default for TrainerSettings {
     fn default() -> Self {
         Self {
             threads: 0,
+            device: DeviceChoice::Cpu,
             max_memory: None,
             max_queue: 100,
             max_body: 256 << 20,
@@ -52,11 +56,21 @@ impl From<&Config> for TrainerSettings {
     fn from(config: &Config) -> Self {
         Self {
             threads: config.trainer.threads.get(),
+            device: device(config),
             max_memory: config.trainer.max_memory.map(lore_config::ByteSize::bytes),
             max_queue: config.trainer.max_queue as u64,
             max_body: config.server.max_body.bytes(),
             ..Self::default()
         }
+    }
+}
+
+/// What the configuration asks models to compute on.
+pub fn device(config: &Config) -> DeviceChoice {
+    match config.models.device {
+        lore_config::Device::Auto => DeviceChoice::Auto,
+        lore_config::Device::Cpu => DeviceChoice::Cpu,
+        lore_config::Device::Cuda => DeviceChoice::Cuda,
     }
 }
 

@@ -124,8 +124,10 @@ impl State {
         }
         *kept = None;
         let path = (self.find_model)(name)?;
-        let (owned, threads) = (name.to_owned(), self.settings.threads);
-        let loaded = tokio::task::spawn_blocking(move || Base::load(&owned, &path, threads)).await;
+        let (owned, threads, device) =
+            (name.to_owned(), self.settings.threads, self.settings.device);
+        let load = move || Base::load(&owned, &path, threads, device);
+        let loaded = tokio::task::spawn_blocking(load).await;
         let base = loaded
             .map_err(|error| error.to_string())?
             .map_err(|error| format!("model `{name}` cannot be used: {}", chain(&error)))?;

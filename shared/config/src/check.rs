@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    Answer, Backend, Config, Dense, EmbedderPrecision, Generator, Ingest, LogFormat, Models,
+    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Precision,
     Retrieval, Server, Services, Storage, Telemetry, Trainer,
 };
 use crate::layers::Layers;
@@ -107,11 +107,23 @@ fn models(reader: &mut Reader<'_>) -> Models {
         offline: reader.bool("models.offline"),
         generator: required(reader, "models.generator"),
         embedder: required(reader, "models.embedder"),
-        embedder_precision: precision(reader),
+        precision: precision(reader),
         onnxruntime: required(reader, "models.onnxruntime"),
         pdfium: required(reader, "models.pdfium"),
         threads: threads(reader),
+        device: device(reader),
     }
+}
+
+fn device(reader: &mut Reader<'_>) -> Device {
+    let choices = [
+        ("auto", Device::Auto),
+        ("cpu", Device::Cpu),
+        ("cuda", Device::Cuda),
+    ];
+    reader
+        .choice("models.device", &choices)
+        .unwrap_or(Device::Auto)
 }
 
 /// Refuses what would have no effect: the key is kept for the day on which it has one.
@@ -134,13 +146,10 @@ fn required(reader: &mut Reader<'_>, key: &'static str) -> String {
     text
 }
 
-fn precision(reader: &mut Reader<'_>) -> EmbedderPrecision {
-    let words = [
-        ("float32", EmbedderPrecision::Float32),
-        ("int8", EmbedderPrecision::Int8),
-    ];
-    let chosen = reader.choice("models.embedder_precision", &words);
-    chosen.unwrap_or(EmbedderPrecision::Float32)
+fn precision(reader: &mut Reader<'_>) -> Precision {
+    let known = [("float32", Precision::Float32), ("int8", Precision::Int8)];
+    let chosen = reader.choice("models.precision", &known);
+    chosen.unwrap_or(Precision::Float32)
 }
 
 fn threads(reader: &mut Reader<'_>) -> NonZeroUsize {

@@ -76,22 +76,35 @@ pub struct Models {
     pub generator: String,
     /// Name in the catalogue, or path, of the embedder of new collections.
     pub embedder: String,
-    /// The numbers in which embedders compute.
-    pub embedder_precision: EmbedderPrecision,
+    /// The numbers that embedders compute with where they come as weights.
+    pub precision: Precision,
     /// Name in the catalogue, or path, of the ONNX Runtime library.
     pub onnxruntime: String,
     /// Name in the catalogue, or path, of the PDFium library.
     pub pdfium: String,
     /// Threads that one model may use. The key's 0 has become the number of physical cores that this process may use.
     pub threads: NonZeroUsize,
+    /// What the generator and training compute on.
+    pub device: Device,
 }
 
-/// The numbers in which embedders compute that Lore exports itself; one brought as ONNX has its own.
+/// What models compute on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmbedderPrecision {
+pub enum Device {
+    /// A GPU where there is one that can be used, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU, or nothing.
+    Cuda,
+}
+
+/// The numbers that an embedder computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
     /// 32 bits: exact.
     Float32,
-    /// 8 bits: faster, slightly different.
+    /// 8 bits: faster, slightly different vectors.
     Int8,
 }
 

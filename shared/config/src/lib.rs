@@ -21,7 +21,7 @@ mod secret;
 mod size;
 
 pub use config::{
-    Answer, Backend, Config, Dense, EmbedderPrecision, Generator, Ingest, LogFormat, Models,
+    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Precision,
     Retrieval, Server, Services, Storage, Telemetry, Trainer,
 };
 pub use key::{DefaultValue, KEYS, Key};

@@ -3,7 +3,8 @@
 use crate::{EmbedError, EmbedFiles, EmbedTokenizer, profile::TokenizerFacts};
 use fastembed::TokenizerFiles;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 /// A tokenizer that only reads ids that [`write_ids`] wrote.
 ///
@@ -13,19 +14,24 @@ pub(crate) fn id_reader(
     files: &EmbedFiles,
     tokenizer: &EmbedTokenizer,
 ) -> Result<TokenizerFiles, EmbedError> {
-    let pad = PadToken::find(files)?;
+    let pad = PadToken::of(files, tokenizer)?;
     let highest = tokenizer.vocabulary().max(pad.id + 1);
-    let vocabulary: Map<String, Value> =
-        (0..highest).map(|id| (id.to_string(), id.into())).collect();
-    let tokenizer_file = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null, "decoder": null,
-        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": pad.id.to_string() },
-    });
+    // Text, not a value: a map of 250,000 entries takes longer to make than the model to load.
+    let mut vocabulary = String::with_capacity(16 * highest as usize);
+    for id in 0..highest {
+        let comma = if id == 0 { "" } else { "," };
+        let _ = write!(vocabulary, "{comma}\"{id}\":{id}"); // a string takes everything
+    }
+    let pad_name = pad.id.to_string();
+    let tokenizer_file = format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {{"type": "WhitespaceSplit"}}, "post_processor": null, "decoder": null,
+        "model": {{"type": "WordLevel", "vocab": {{{vocabulary}}}, "unk_token": "{pad_name}"}}}}"#
+    );
     Ok(with_small_files(
-        bytes(&tokenizer_file),
+        tokenizer_file.into_bytes(),
         pad.id,
-        &pad.id.to_string(),
+        &pad_name,
         usize::MAX,
     ))
 }
@@ -91,17 +97,30 @@ struct AddedToken {
 }
 
 impl PadToken {
+    /// The same as [`PadToken::find`], by a tokenizer that is loaded: its file is not read again.
+    fn of(files: &EmbedFiles, tokenizer: &EmbedTokenizer) -> Result<Self, EmbedError> {
+        let found = Self::candidates(files)?
+            .into_iter()
+            .find_map(|content| Some((tokenizer.added_id(&content)?, content)));
+        let (id, content) = found.unwrap_or_else(|| (0, "[PAD]".into()));
+        Ok(Self { id, content })
+    }
+
+    /// The declared one, and the usual ones.
+    fn candidates(files: &EmbedFiles) -> Result<Vec<String>, EmbedError> {
+        let declared = TokenizerFacts::read(files)?.pad_token;
+        let usual = ["[PAD]", "<pad>"].map(String::from);
+        Ok(declared.into_iter().chain(usual).collect())
+    }
+
     /// The declared one, else the usual ones, else the token with id 0.
     fn find(files: &EmbedFiles) -> Result<Self, EmbedError> {
         let path = &files.tokenizer;
         let json = std::fs::read(path).map_err(EmbedError::read(path))?;
         let added: AddedTokens =
             serde_json::from_slice(&json).map_err(|e| EmbedError::invalid(path, e))?;
-        let declared = TokenizerFacts::read(files)?.pad_token;
-        let candidates = declared
+        let found = Self::candidates(files)?
             .into_iter()
-            .chain(["[PAD]", "<pad>"].map(String::from));
-        let found = candidates
             .filter_map(|content| {
                 added
                     .added_tokens

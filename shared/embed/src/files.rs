@@ -65,15 +65,6 @@ impl EmbedFiles {
         self.dir.join("config.json")
     }
 
-    /// A file beside the weights of an ONNX model that keeps them apart: its name, and its path.
-    pub(crate) fn external_data(onnx: &Path) -> Option<(String, PathBuf)> {
-        let name = onnx.file_name()?.to_str()?;
-        [format!("{name}_data"), format!("{name}.data")]
-            .into_iter()
-            .map(|data| (data.clone(), onnx.with_file_name(data)))
-            .find(|(_, path)| path.is_file())
-    }
-
     /// Whether the weights are an `E5S1` file.
     pub(crate) fn is_e5s1(&self) -> bool {
         self.weights.as_deref().is_some_and(has_e5s1_magic)

@@ -4,7 +4,7 @@ use crate::EmbedError;
 use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 /// Raise it when the exporter writes other graphs.
-const EXPORTER_VERSION: u64 = 1;
+const EXPORTER_VERSION: u64 = 2;
 /// Places of the file that are read.
 const SAMPLES: u64 = 256;
 /// Bytes read at each.

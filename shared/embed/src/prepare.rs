@@ -5,12 +5,16 @@ use crate::{
     check::{KnownVectors, lowest_cosine},
     embedder::Embedder,
     fingerprint::fingerprint,
-    onnx::{self, E5s1, EncoderSpec, SafeTensorsFiles, Weights},
+    onnx::{self, E5s1, EncoderSpec, ModelPaths, SafeTensorsFiles, Weights},
+    runtime::adds_exactly,
 };
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
+
+/// The extension of the file beside an export that holds its large weights.
+const DATA: &str = "onnx.data";
 
 /// What [`prepare`] found or did.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,12 +123,19 @@ impl Export {
         }
         let temporary = Temporary(self.path.with_extension("onnx.part"));
         tracing::info!(model = settings.files.name, to = %self.path.display(), "exporting to ONNX");
-        onnx::export(&self.weights, &self.spec, settings.precision, &temporary.0)?;
+        let data = Temporary(self.path.with_extension(DATA));
+        let _unfinished = Temporary(data.0.with_extension("data.part"));
+        let paths = ModelPaths {
+            graph: &temporary.0,
+            data: &data.0,
+        };
+        onnx::export(&self.weights, &self.spec, settings.precision, &paths)?;
         let cosine = match self.purpose {
             Purpose::Embed => check(settings, &temporary.0)?,
             Purpose::Rerank => None,
         };
         fs::rename(&temporary.0, &self.path).map_err(EmbedError::write(&self.path))?;
+        data.keep();
         remove_older(&self.path, stem(settings.precision, self.purpose));
         Ok(Prepared {
             onnx: self.path,
@@ -141,7 +152,13 @@ fn stem(precision: Precision, purpose: Purpose) -> String {
     } else {
         ""
     };
-    format!("lore-{head}{}-", precision.as_str())
+    // Machines of both kinds may share a folder.
+    let kind = match precision {
+        Precision::Float32 => "float32",
+        Precision::Int8 if adds_exactly() => "vnni8",
+        Precision::Int8 => "int8",
+    };
+    format!("lore-{head}{kind}-")
 }
 
 /// Compares the vectors of the model at `onnx` with those that are known of it.
@@ -177,8 +194,14 @@ fn lock(dir: &Path) -> Result<File, EmbedError> {
     Ok(file)
 }
 
-/// A file that is removed unless it was renamed.
+/// A file that is removed unless it was renamed, or is to be kept.
 struct Temporary(PathBuf);
+
+impl Temporary {
+    fn keep(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -190,7 +213,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes exports of former weights. A process that uses one has it in memory.
+/// Removes exports of former weights. A process that uses one keeps what it has mapped.
 fn remove_older(current: &Path, stem: String) {
     let Some(entries) = current.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
         return;
@@ -200,7 +223,8 @@ fn remove_older(current: &Path, stem: String) {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if path != current && name.starts_with(&stem) && name.ends_with(".onnx") {
+        let ours = name.starts_with(&stem) && (name.ends_with(".onnx") || name.ends_with(DATA));
+        if ours && path != current && path != current.with_extension(DATA) {
             match fs::remove_file(&path) {
                 Ok(()) => {
                     tracing::info!(path = %path.display(), "removed the export of former weights")

@@ -1,7 +1,7 @@
 //! Sessions of ONNX Runtime, through fastembed.
 
 use crate::{
-    EmbedError, EmbedFiles, EmbedSettings, EmbedTokenizer, EmbedderInfo, Pooling,
+    EmbedError, EmbedSettings, EmbedTokenizer, EmbedderInfo, Pooling,
     fastembed_files::id_reader,
     runtime::{environment, physical_cores},
 };
@@ -12,6 +12,10 @@ use std::path::Path;
 
 /// Idle threads of a session sleep: the generator wants the same cores.
 pub(crate) const NO_SPINNING: (&str, &str) = ("session.intra_op.allow_spinning", "0");
+
+/// Where ONNX Runtime looks for weights that a graph keeps in a file beside itself; it maps them, so that what no text needs is not
+/// read.
+const WEIGHTS_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// An embedder's session.
 pub(crate) struct Session {
@@ -36,17 +40,16 @@ impl Session {
             Pooling::Cls => fastembed::Pooling::Cls,
         };
         let reader = id_reader(&settings.files, tokenizer)?;
-        let mut model = UserDefinedEmbeddingModel::new(bytes, reader)
+        let model = UserDefinedEmbeddingModel::new(bytes, reader)
             .with_pooling(pooling)
             .with_quantization(QuantizationMode::None); // batches are formed by `Batch`
-        if let Some((name, path)) = EmbedFiles::external_data(onnx) {
-            let data = std::fs::read(&path).map_err(EmbedError::read(&path))?;
-            model = model.with_external_initializer(name, data);
-        }
+        let absolute = std::path::absolute(onnx).map_err(EmbedError::read(onnx))?;
+        let folder = absolute.parent().unwrap_or(&absolute);
         let options = InitOptionsUserDefined::new()
             .with_environment(environment(&settings.runtime_library)?)
             .with_max_length(info.max_tokens)
             .with_intra_threads(threads(settings))
+            .with_session_config(WEIGHTS_FOLDER, folder.to_string_lossy())
             .with_session_config(NO_SPINNING.0, NO_SPINNING.1);
         let model = TextEmbedding::try_new_from_user_defined(model, options)
             .map_err(|e| EmbedError::load(&info.name, e))?;

@@ -1,6 +1,6 @@
-use crate::EmbedError;
+use crate::{EmbedError, model_tokenizer::ModelTokenizer};
 use std::{path::Path, sync::Arc};
-use tokenizers::{Encoding, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, TruncationDirection};
 
 /// Bytes that are tokenized at a time: a tokenizer's normaliser takes time and memory out of proportion on megabytes.
 const PIECE: usize = 16 << 10;
@@ -29,7 +29,7 @@ pub trait TokenCounter: Send + Sync {
 /// An embedder's tokenizer. Cloning is cheap.
 #[derive(Clone)]
 pub struct EmbedTokenizer {
-    tokenizer: Arc<Tokenizer>,
+    tokenizer: Arc<ModelTokenizer>,
     /// Tokens around each text.
     frame: usize,
     /// The same, and the passage prefix.
@@ -54,17 +54,15 @@ impl EmbedTokenizer {
     ) -> Result<Self, EmbedError> {
         let invalid = |e: tokenizers::Error| EmbedError::invalid(path, e);
         let bytes = std::fs::read(path).map_err(EmbedError::read(path))?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(invalid)?;
-        tokenizer.with_truncation(None).map_err(invalid)?;
-        tokenizer.with_padding(None);
-        let count = |text: String, special| {
+        let tokenizer = ModelTokenizer::from_bytes(&bytes).map_err(invalid)?;
+        let count = |text: &str, special| {
             tokenizer
                 .encode_fast(text, special)
                 .map(|tokens| tokens.len())
         };
-        let frame = count(String::new(), true).map_err(invalid)?;
-        let prefixed = count(format!("{passage_prefix}a"), true).map_err(invalid)?;
-        let bare = count("a".into(), false).map_err(invalid)?;
+        let frame = count("", true).map_err(invalid)?;
+        let prefixed = count(&format!("{passage_prefix}a"), true).map_err(invalid)?;
+        let bare = count("a", false).map_err(invalid)?;
         if max_tokens <= prefixed {
             let reason = format!(
                 "max_tokens = {max_tokens} leaves no room: prefix and special tokens take {prefixed}"
@@ -94,7 +92,7 @@ impl EmbedTokenizer {
         }
         let truncated = tokens.len() > room;
         tokens.truncate(room, 0, TruncationDirection::Right);
-        let framed = self.tokenizer.post_process(tokens, None, true)?;
+        let framed = self.tokenizer.post_process(tokens)?;
         Ok(TokenIds {
             ids: framed.get_ids().to_vec(),
             truncated,
@@ -103,11 +101,12 @@ impl EmbedTokenizer {
 
     /// One more than the highest id.
     pub(crate) fn vocabulary(&self) -> u32 {
-        self.tokenizer
-            .get_vocab(true)
-            .into_values()
-            .max()
-            .map_or(0, |highest| highest + 1)
+        self.tokenizer.vocabulary()
+    }
+
+    /// The id of a token that was added to the model's own pieces.
+    pub(crate) fn added_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.added_id(token)
     }
 }
 
@@ -124,7 +123,7 @@ impl TokenCounter for EmbedTokenizer {
         let mut offsets = Vec::new();
         let mut start = 0;
         for piece in pieces(text) {
-            match self.tokenizer.encode(piece, false) {
+            match self.tokenizer.encode(piece) {
                 Ok(encoding) => offsets.extend(
                     encoding
                         .get_offsets()

@@ -54,7 +54,7 @@ fn measure(decoder: &Decoder, prompt: usize, new: usize) -> Result<()> {
                 adapter: None,
             }],
             Wanted::Last,
-            Products::Float,
+            Products::Integers,
         )?;
     }
     report("prefill", prompt, start, processor);

@@ -20,7 +20,7 @@ use crate::error::{ModelError, Result};
 use crate::lora::Adapter;
 use crate::settings::Settings;
 use crate::weights::Matrix;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use layer::Pass;
 use rotary::Rotary;
 use std::sync::Arc;
@@ -61,9 +61,9 @@ pub enum Wanted {
 /// How quantised matrices are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Products {
-    /// In integers: fast for a few rows.
+    /// In integers, with activations rounded to 16 bits: fast, what serving does.
     Integers,
-    /// Dequantised, in float32: fast for many rows, and exact.
+    /// Dequantised, in float32: what training does.
     Float,
 }
 
@@ -92,12 +92,20 @@ impl Decoder {
         &self.device
     }
 
+    /// The element type of everything between the layers: bfloat16 with such weights on a GPU, else float32.
+    pub(crate) fn activations(&self) -> DType {
+        match &self.head.weight {
+            Matrix::Dense(weight) if weight.device().is_cuda() => weight.dtype(),
+            _ => DType::F32,
+        }
+    }
+
     /// An empty KV cache for this model.
     ///
     /// # Errors
     /// When memory cannot be had on the device.
     pub fn new_cache(&self) -> Result<KvCache> {
-        KvCache::new(&self.settings, &self.device)
+        KvCache::new(&self.settings, self.activations(), &self.device)
     }
 
     /// Every linear layer that an adapter may attach to, in the order of their slots; the last is the output projection.
@@ -121,8 +129,7 @@ impl Decoder {
     /// (segments, vocabulary) for [`Wanted::Last`]; (tokens of all segments, vocabulary) for [`Wanted::All`].
     ///
     /// # Guarantees
-    /// With float32 weights each segment gets the numbers that it gets alone, up to rounding. With quantised weights this
-    /// holds for one kind of `products`.
+    /// Each segment gets the numbers that it gets alone, up to rounding; single tokens of a quantised model to the last bit.
     ///
     /// # Errors
     /// A segment without tokens, a token outside the vocabulary, a context that is full.
@@ -148,11 +155,7 @@ impl Decoder {
             Wanted::All => hidden,
             Wanted::Last => last_rows(&hidden, segments)?,
         };
-        let normed = candle_nn::ops::rms_norm(
-            &rows.contiguous()?,
-            &self.norm,
-            self.settings.rms_norm_eps as f32,
-        )?;
+        let normed = layer::norm(&rows, &self.norm, self.settings.rms_norm_eps)?;
         self.logits(&normed, segments, wanted, products)
     }
 
@@ -196,7 +199,7 @@ impl Decoder {
             states.push(x);
         }
         if let Some(last) = states.last_mut() {
-            *last = candle_nn::ops::rms_norm(last, &self.norm, self.settings.rms_norm_eps as f32)?;
+            *last = layer::norm(last, &self.norm, self.settings.rms_norm_eps)?;
         }
         Ok(states)
     }
@@ -275,7 +278,7 @@ impl Decoder {
                 self.settings.vocab_size
             )));
         }
-        let rows = self.embedding.rows(tokens)?;
+        let rows = self.embedding.rows(tokens)?.to_dtype(self.activations())?;
         match self.settings.embedding_scale {
             Some(scale) => Ok((rows * scale)?),
             None => Ok(rows),

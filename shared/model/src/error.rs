@@ -115,6 +115,9 @@ pub enum ModelError {
     /// The thread that owns the model is gone.
     #[error("the model has stopped")]
     Stopped,
+    /// A GPU was asked for, and there is none that can be used.
+    #[error("no GPU can be used: {0}; `device = \"auto\"` takes the CPU instead")]
+    NoDevice(String),
     /// A computation failed.
     #[error("computation failed: {0}")]
     Compute(#[from] candle_core::Error),

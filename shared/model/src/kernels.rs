@@ -1,19 +1,30 @@
-//! The few loops that candle has no fast version of on the CPU: attention of single tokens, masked softmax, gated activations.
+//! The few loops that candle has no fast version of on the CPU: attention, gated activations, quantised products,
+//! adapters.
 //!
 //! Each is written once, plainly, and compiled twice: for any processor, and for AVX2 with fused multiply-add.
 
 mod attention;
+mod deltas;
 mod gate;
 mod integers;
-mod math;
+pub(crate) mod math;
+mod product;
+mod rows;
 mod softmax;
+mod tiles;
+mod window;
 
-pub(crate) use attention::{Heads, Query, attend};
+pub(crate) use attention::{Heads, Query, attend_few};
+pub(crate) use deltas::{Deltas, Factors};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products};
-pub(crate) use softmax::{MaskedSoftmax, visible};
+pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
+pub(crate) use rows::{NormRows, RotateRows};
+pub(crate) use softmax::softmax_within;
+pub(crate) use tiles::{Queries, attend_many};
+pub(crate) use window::visible;
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use std::ops::Deref;
 
 /// Calls the AVX2 version of a loop where the processor has it.
 macro_rules! dispatch {
@@ -37,16 +48,33 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// A contiguous CPU tensor of float32 whose values can be read, as long as this is alive.
+pub(crate) struct CpuValues<'a, Guard> {
+    storage: Guard,
+    layout: &'a Layout,
+}
+
+/// The values of a contiguous CPU tensor of float32.
+pub(crate) fn cpu_values(tensor: &Tensor) -> CpuValues<'_, impl Deref<Target = Storage> + '_> {
+    let (storage, layout) = tensor.storage_and_layout();
+    CpuValues { storage, layout }
+}
+
+impl<Guard: Deref<Target = Storage>> CpuValues<'_, Guard> {
+    pub(crate) fn get(&self) -> candle_core::Result<&[f32]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => values(storage, self.layout),
+            _ => candle_core::bail!("a CPU kernel was given a tensor of another device"),
+        }
+    }
+}
+
 /// The float32 values of a contiguous CPU tensor, handed to `read`.
 pub(crate) fn with_values<R>(
     tensor: &Tensor,
     read: impl FnOnce(&[f32]) -> candle_core::Result<R>,
 ) -> candle_core::Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => read(values(storage, layout)?),
-        _ => candle_core::bail!("a CPU kernel was given a tensor of another device"),
-    }
+    read(cpu_values(tensor).get()?)
 }
 
 /// The float32 values of a contiguous layout.

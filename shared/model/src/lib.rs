@@ -1,6 +1,9 @@
 //! Here is a model's folder, give me tokens, and a better adapter: decoder, tokenizer, chat template, generation, LoRA.
 
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
 mod decoder;
+mod device;
 mod error;
 pub mod export;
 mod generate;
@@ -10,13 +13,20 @@ mod kernels;
 mod logits;
 mod lora;
 mod random;
+#[cfg(any(feature = "cuda", test))]
+mod reference;
+#[cfg(test)]
+mod sample;
 mod settings;
 mod tokenizer;
 pub mod train;
 mod weights;
 
-pub use candle_core::{Device, Tensor};
+pub use candle_core::{DType, Device, Tensor};
+#[cfg(feature = "cuda")]
+pub use cuda::{Memory as DeviceMemory, memory as device_memory};
 pub use decoder::{Decoder, KvCache, Linear, Products, Segment, Wanted};
+pub use device::{ChosenDevice, DeviceChoice, free_on_gpu};
 pub use error::{ModelError, Result};
 pub use generate::{LocalGenerator, LocalSettings, Sampler};
 pub use generator::{

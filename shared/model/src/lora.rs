@@ -8,8 +8,10 @@ pub use config::{LoraConfig, TargetModules};
 
 use crate::decoder::Decoder;
 use crate::error::Result;
+use crate::kernels::Factors;
 use crate::weights::Matrix;
 use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
 /// The two factors of one linear layer.
 #[derive(Clone, Debug)]
@@ -25,7 +27,9 @@ pub struct LoraPair {
 impl LoraPair {
     /// scaling · B A x: (rows, inputs) → (rows, outputs).
     pub(crate) fn delta(&self, x: &Tensor) -> Result<Tensor> {
-        Ok((x.matmul(&self.a.t()?)?.matmul(&self.b.t()?)? * self.scaling)?)
+        // No copy where they are of one type, as they are on a CPU.
+        let (a, b) = (self.a.to_dtype(x.dtype())?, self.b.to_dtype(x.dtype())?);
+        Ok((x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scaling)?)
     }
 
     /// scaling · B A: (outputs, inputs).
@@ -40,12 +44,45 @@ pub struct Adapter {
     config: LoraConfig,
     /// By the slots of the decoder's linear layers.
     pairs: Vec<Option<LoraPair>>,
+    /// The same, laid out for decode; empty while the pairs are being trained or where they are not on the CPU.
+    factors: Vec<Option<Arc<Factors>>>,
 }
 
 impl Adapter {
-    /// An adapter from pairs, one entry for each of the decoder's linear layers.
+    /// An adapter from pairs that may still change, one entry for each of the decoder's linear layers.
     pub(crate) fn new(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Self {
-        Self { config, pairs }
+        Self {
+            config,
+            pairs,
+            factors: Vec::new(),
+        }
+    }
+
+    /// An adapter from pairs that do not change any more.
+    pub(crate) fn finished(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Result<Self> {
+        let factors = |pair: &LoraPair| -> Result<Option<Arc<Factors>>> {
+            if !pair.a.device().is_cpu() || pair.a.dtype() != DType::F32 {
+                return Ok(None);
+            }
+            Ok(Some(Arc::new(Factors::new(
+                &pair.a,
+                &pair.b,
+                pair.scaling,
+            )?)))
+        };
+        let factors = pairs
+            .iter()
+            .map(|pair| pair.as_ref().map_or(Ok(None), factors))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            factors,
+            ..Self::new(config, pairs)
+        })
+    }
+
+    /// What decode reads of the linear layer at `slot`.
+    pub(crate) fn factors(&self, slot: usize) -> Option<&Factors> {
+        self.factors.get(slot)?.as_deref()
     }
 
     /// The pair of the linear layer at `slot`.
@@ -59,6 +96,11 @@ impl Adapter {
             .iter()
             .enumerate()
             .filter_map(|(slot, pair)| Some((slot, pair.as_ref()?)))
+    }
+
+    /// How many pairs come before the one at `slot`.
+    pub(crate) fn index(&self, slot: usize) -> usize {
+        self.pairs().take_while(|(other, _)| *other < slot).count()
     }
 
     /// What PEFT calls `adapter_config.json`.
@@ -84,9 +126,8 @@ impl Decoder {
         let mut merged = self.clone();
         for linear in merged.linears_mut() {
             if let Some(pair) = adapter.pair(linear.slot) {
-                linear.weight = Matrix::Dense(
-                    (linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?,
-                );
+                let merged = (linear.weight.dense()?.to_dtype(DType::F32)? + pair.product()?)?;
+                linear.weight = Matrix::Dense(merged.to_dtype(self.activations())?);
             }
         }
         Ok(merged)

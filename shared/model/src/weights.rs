@@ -71,15 +71,37 @@ impl Source {
         Ok(tensor.to_dtype(DType::F32)?)
     }
 
-    /// A weight matrix of shape (outputs, inputs): quantised where the file has it so.
+    /// A weight matrix of shape (outputs, inputs): quantised where the file has it so, but in bfloat16 on a GPU.
     ///
     /// # Errors
     /// As [`Source::tensor`].
     pub fn matrix(&self, name: &str, shape: [usize; 2], device: &Device) -> Result<Matrix> {
+        if device.is_cuda() {
+            return self.narrow_matrix(name, &shape, device).map(Matrix::Dense);
+        }
         match self {
             Self::Folder(_) => Ok(Matrix::Dense(self.tensor(name, &shape, device)?)),
             Self::Gguf(file) => file.matrix(name, shape, device, true),
         }
+    }
+
+    /// What is added to a product, in the type that the product has: bfloat16 on a GPU, else float32.
+    pub(crate) fn vector(&self, name: &str, size: usize, device: &Device) -> Result<Tensor> {
+        let values = self.tensor(name, &[size], device)?;
+        Ok(match device.is_cuda() {
+            true => values.to_dtype(DType::BF16)?,
+            false => values,
+        })
+    }
+
+    /// A weight matrix in bfloat16, which is what GPUs multiply; blocks of integers are widened.
+    fn narrow_matrix(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor> {
+        let tensor = match self {
+            Self::Folder(folder) => folder.tensor(name, device)?,
+            Self::Gguf(file) => file.tensor(name, &Device::Cpu)?,
+        };
+        check_shape(name, shape, tensor.dims())?;
+        Ok(tensor.to_dtype(DType::BF16)?.to_device(device)?)
     }
 
     /// The embedding table: as [`Source::matrix`], but kept in the file's own format, since only single rows are read.
@@ -88,6 +110,7 @@ impl Source {
     /// As [`Source::tensor`].
     pub fn table(&self, name: &str, shape: [usize; 2], device: &Device) -> Result<Matrix> {
         match self {
+            _ if device.is_cuda() => self.matrix(name, shape, device),
             Self::Folder(_) => self.matrix(name, shape, device),
             Self::Gguf(file) => file.matrix(name, shape, device, false),
         }

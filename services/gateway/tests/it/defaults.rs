@@ -1,6 +1,6 @@
 //! The defaults of the configuration are those that were measured where they act.
 
-use lore_config::{Config, EmbedderPrecision, LoadOptions};
+use lore_config::{Config, LoadOptions};
 use lore_embed::Precision;
 use lore_gateway::GatewaySettings;
 use lore_retrieval::{CitationSettings, FusionSettings};
@@ -19,9 +19,9 @@ fn support_and_fusion_begin_with_the_measured_values() {
 
 #[test]
 fn embedders_compute_in_the_precision_that_was_measured_as_best() {
-    let configured = match defaults().models.embedder_precision {
-        EmbedderPrecision::Float32 => Precision::Float32,
-        EmbedderPrecision::Int8 => Precision::Int8,
+    let configured = match defaults().models.precision {
+        lore_config::Precision::Float32 => Precision::Float32,
+        lore_config::Precision::Int8 => Precision::Int8,
     };
     assert_eq!(configured, Precision::default());
 }

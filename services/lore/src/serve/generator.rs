@@ -47,10 +47,19 @@ async fn local(config: &Config, models: &ModelStore) -> Result<Loaded, NoGenerat
         threads: config.models.threads.get(),
         ..LocalSettings::default()
     };
-    let served = settings.clone();
-    let loaded = tokio::task::spawn_blocking(move || LocalGenerator::load(&path, settings)).await;
-    match loaded {
-        Ok(Ok(generator)) => Ok(Loaded {
+    let choice = lore_trainer::device(config);
+    let load = move || {
+        let chosen = choice.open()?;
+        tracing::info!(device = chosen.reason, "the generator computes");
+        let settings = LocalSettings {
+            device: chosen.device,
+            ..settings
+        };
+        let served = settings.clone();
+        LocalGenerator::load(&path, settings).map(|generator| (generator, served))
+    };
+    match tokio::task::spawn_blocking(load).await {
+        Ok(Ok((generator, served))) => Ok(Loaded {
             generator: Arc::new(generator.clone()),
             local: Some((generator, served)),
         }),

@@ -46,20 +46,23 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     loading
         .fetch(&models, &loading.helpers(), readiness::EMBEDDER)
         .await?;
-    let parts = Parts::open(&loading.config, loading.role, &models, loading.readiness()).await?;
-    loading.warm_up(&parts).await?;
-    let others = loading.others(&parts, &models).await?;
-    loading.watch(&parts).await;
     if !loading.role.answers() {
+        let parts = loading.parts(&models).await?;
+        let others = loading.others(&parts, &models).await?;
+        loading.watch(&parts).await;
         loading.serve(others)?;
         loading.readiness().done(readiness::STORAGE);
         return Ok(());
     }
-    let coming = Err(generator::coming(&loading.config));
-    let searching = loading.gateway(&parts, coming, Adapters::none());
-    loading.serve(others.clone().merge(searching))?;
-    loading.readiness().done(readiness::STORAGE);
-    let (generator, local) = match loading.generator(&models).await {
+    // A model that is here is loaded beside all else; one that is to be fetched comes after what searching needs.
+    let search = loading.search(&models);
+    let (Searching { parts, others }, generator) = if loading.has_generator(&models) {
+        let beside = async { Ok(loading.load_generator(&models).await) };
+        tokio::try_join!(search, beside)?
+    } else {
+        (search.await?, loading.generator(&models).await)
+    };
+    let (generator, local) = match generator {
         Ok(loaded) => (Ok(loaded.generator), loaded.local),
         Err(none) => (Err(none), None),
     };
@@ -70,7 +73,38 @@ pub async fn load(loading: Loading) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What searches already, and stays when the language model joins it.
+struct Searching {
+    parts: Parts,
+    /// Every route that is not the gateway's own.
+    others: Router,
+}
+
 impl Loading {
+    /// Opens catalog and indexes, and loads the default embedder.
+    async fn parts(&self, models: &ModelStore) -> Result<Parts, Failure> {
+        let parts = Parts::open(&self.config, self.role, models, self.readiness()).await?;
+        self.warm_up(&parts).await?;
+        Ok(parts)
+    }
+
+    /// Serves everything but answers.
+    async fn search(&self, models: &ModelStore) -> Result<Searching, Failure> {
+        let parts = self.parts(models).await?;
+        let others = self.others(&parts, models).await?;
+        self.watch(&parts).await;
+        let coming = Err(generator::coming(&self.config));
+        let searching = self.gateway(&parts, coming, Adapters::none());
+        self.serve(others.clone().merge(searching))?;
+        self.readiness().done(readiness::STORAGE);
+        Ok(Searching { parts, others })
+    }
+
+    /// Whether the language model is one of this machine's files, all of which are there.
+    fn has_generator(&self, models: &ModelStore) -> bool {
+        self.config.generator.backend == lore_config::Backend::Local && models.generator().is_ok()
+    }
+
     fn readiness(&self) -> &Readiness {
         &self.edge.readiness
     }
@@ -229,9 +263,14 @@ impl Loading {
                 .await;
             fetched.map_err(|failure| generator::none(name, failure.message()))?;
         }
+        let _bar = self.spinner(&format!("loading {name}"));
+        self.load_generator(models).await
+    }
+
+    async fn load_generator(&self, models: &ModelStore) -> Result<generator::Loaded, NoGenerator> {
+        let name = &self.config.models.generator;
         self.readiness()
             .tell(readiness::GENERATOR, format!("({name} is being loaded)"));
-        let _bar = self.spinner(&format!("loading {name}"));
         generator::load(&self.config, models).await
     }
 

@@ -1,5 +1,5 @@
 use crate::exit::{Exit, Failure};
-use lore_config::{Backend, Config, EmbedderPrecision, Models};
+use lore_config::{Backend, Config, Models};
 use lore_embed::{
     EmbedError, EmbedFiles, EmbedProfile, EmbedSettings, EmbedderRegistry, Precision,
 };
@@ -131,9 +131,9 @@ impl ModelStore {
             .map_err(unavailable)?;
         let mut settings = EmbedSettings::new(EmbedFiles::find(name, &files.dir)?, runtime);
         settings.threads = self.settings.threads.get();
-        settings.precision = match self.settings.embedder_precision {
-            EmbedderPrecision::Float32 => Precision::Float32,
-            EmbedderPrecision::Int8 => Precision::Int8,
+        settings.precision = match self.settings.precision {
+            lore_config::Precision::Float32 => Precision::Float32,
+            lore_config::Precision::Int8 => Precision::Int8,
         };
         settings.profile = files.entry.as_ref().map(profile).unwrap_or_default();
         Ok(settings)

@@ -12,6 +12,7 @@ use axum::extract::multipart::Field;
 use axum::extract::{Multipart, State as Shared};
 use lore_catalog::CatalogError;
 use lore_http::{ApiFailure, ErrorCode, Params, Segments};
+use lore_model::ModelError;
 use lore_types::{
     Adapter, AdapterKind, AdapterReference, AdapterVersion, Deleted, ErrorBody, List, ParityReport,
 };
@@ -179,12 +180,12 @@ async fn pass_gate(state: &Arc<State>, version: &AdapterVersion) -> Result<(), A
         AdapterKind::Full => state.data_dir.join(&version.path),
         AdapterKind::Lora => base_path(state, version)?,
     };
-    let (owned, data_dir, threads) = (
-        version.clone(),
-        state.data_dir.clone(),
-        state.settings.threads,
-    );
-    let work = move || check(&data_dir, &path, &owned, threads);
+    let (owned, data_dir) = (version.clone(), state.data_dir.clone());
+    let (threads, device) = (state.settings.threads, state.settings.device);
+    let work = move || {
+        let base = Base::load(&owned.base, &path, threads, device);
+        check(&data_dir, &owned, base)
+    };
     let report = tokio::task::spawn_blocking(work).await;
     let report = report.map_err(|error| ApiFailure::internal(&error))??;
     let noted = state
@@ -215,12 +216,11 @@ pub(super) fn base_path(state: &State, version: &AdapterVersion) -> Result<PathB
 
 fn check(
     data_dir: &Path,
-    base: &Path,
     version: &AdapterVersion,
-    threads: usize,
+    base: Result<Base, ModelError>,
 ) -> Result<ParityReport, ApiFailure> {
     let folder = intact(data_dir, version).map_err(|error| run_failure(&error))?;
-    let base = Base::load(&version.base, base, threads).map_err(|error| unusable(&error))?;
+    let base = base.map_err(|error| unusable(&error))?;
     let name = version.reference().to_string();
     let full = version.kind == AdapterKind::Full;
     crate::parity::check(&folder, &base, &name, full).map_err(|error| unusable(&error))

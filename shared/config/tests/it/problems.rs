@@ -110,10 +110,7 @@ fn contradictions_between_keys_are_found() {
             "[ingest]\nkeep_finished_jobs = \"long\"\n",
             "ingest.keep_finished_jobs",
         ),
-        (
-            "[models]\nembedder_precision = \"int4\"\n",
-            "models.embedder_precision",
-        ),
+        ("[models]\nprecision = \"int4\"\n", "models.precision"),
         ("[retrieval]\npassages = 60\n", "retrieval.passages"),
         (
             "[retrieval]\ndense_weight = 0\nlexical_weight = 0\n",

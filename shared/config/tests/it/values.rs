@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lore_config::{Backend, ByteSize, Config, Secret};
+use lore_config::{Backend, ByteSize, Config, Device, Secret};
 
 use crate::{load, options};
 
@@ -84,4 +84,18 @@ fn automatic_threads_are_at_least_one() {
     assert!(Config::load(options()).unwrap().models.threads.get() >= 1);
     let three = Config::load(options().flag("--threads", "models.threads", "3")).unwrap();
     assert_eq!(three.models.threads.get(), 3);
+}
+
+#[test]
+fn a_device_is_chosen_by_its_name() {
+    let device = |text: &str| {
+        load(&format!("[models]\ndevice = \"{text}\"\n")).map(|config| config.models.device)
+    };
+    assert_eq!(Config::load(options()).unwrap().models.device, Device::Auto);
+    assert_eq!(device("cpu").unwrap(), Device::Cpu);
+    assert_eq!(device("cuda").unwrap(), Device::Cuda);
+    let error = device("gpu").unwrap_err();
+    let problem = &error.problems()[0];
+    assert!(problem.key.contains("models.device"), "{problem:?}");
+    assert!(problem.remedy.contains("cuda"), "{problem:?}");
 }

@@ -7,10 +7,10 @@ use super::{
     linear::Linear,
     proto::{Attribute, DataType, Extent, ValueInfo},
     spec::{Head, ScoreHead},
-    write::write_model,
+    write::{ModelPaths, write_model},
 };
 use crate::{EmbedError, Precision};
-use std::{collections::HashSet, path::Path};
+use std::collections::HashSet;
 
 /// An encoder's graph under construction.
 pub(super) struct EncoderGraph<'w> {
@@ -22,7 +22,7 @@ pub(super) struct EncoderGraph<'w> {
     pub(super) shared: HashSet<String>,
 }
 
-/// Writes the encoder as an ONNX file.
+/// Writes the encoder as an ONNX file, and its large constants beside it.
 ///
 /// # Guarantees
 /// Inputs `input_ids` and `attention_mask`, int64 (batch, sequence), and `token_type_ids` for a cross-encoder with token types;
@@ -35,7 +35,7 @@ pub(crate) fn export(
     weights: &Weights,
     spec: &EncoderSpec,
     precision: Precision,
-    path: &Path,
+    paths: &ModelPaths<'_>,
 ) -> Result<(), EmbedError> {
     spec.check(weights.path())?;
     let mut builder = EncoderGraph {
@@ -48,7 +48,7 @@ pub(crate) fn export(
     builder.build()?;
     let (inputs, output) = (builder.inputs(), builder.output());
     let (graph, constants) = builder.graph.finish(inputs, vec![output]);
-    write_model(path, &graph, &constants, weights)
+    write_model(paths, &graph, &constants, weights)
 }
 
 impl EncoderGraph<'_> {

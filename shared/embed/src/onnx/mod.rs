@@ -25,3 +25,4 @@ use names::{Family, Kind, Names, Part, Table};
 pub(crate) use safetensors::SafeTensorsFiles;
 pub(crate) use spec::EncoderSpec;
 pub(crate) use weights::Weights;
+pub(crate) use write::ModelPaths;

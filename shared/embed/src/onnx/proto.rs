@@ -106,6 +106,21 @@ pub(crate) struct Tensor {
     pub data_type: i32,
     #[prost(string, tag = "8")]
     pub name: String,
+    /// `location`, `offset` and `length` of bytes that lie in another file.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<Entry>,
+    /// 1 where they do.
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Entry {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// `TensorProto.raw_data`.

@@ -3,7 +3,7 @@
 use super::{
     Weights,
     fill::Fill,
-    proto::{DataType, GRAPH, Graph, INITIALIZER, Model, OperatorSet, RAW_DATA, Tensor},
+    proto::{DataType, Entry, GRAPH, Graph, INITIALIZER, Model, OperatorSet, RAW_DATA, Tensor},
 };
 use crate::EmbedError;
 use prost::{
@@ -22,6 +22,19 @@ const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 /// A protobuf message of 2 GiB cannot be read back.
 const MAX_BYTES: u64 = i32::MAX as u64;
+/// Constants of at least this many bytes lie in a file of their own, which ONNX Runtime maps into memory: the rows of the table of
+/// words that no text uses are then never read, and no weight is copied on the way.
+const APART: u64 = 64 << 10;
+/// Where such a constant may begin: at a page.
+const PAGE: u64 = 4096;
+
+/// The files of a model.
+pub(crate) struct ModelPaths<'p> {
+    /// The graph, with small constants.
+    pub graph: &'p Path,
+    /// The large constants. There is no such file where there are none.
+    pub data: &'p Path,
+}
 
 /// A constant of the graph, and where its bytes come from.
 #[derive(Debug)]
@@ -38,50 +51,108 @@ impl Initializer {
         self.dims.iter().map(|d| *d as u64).product::<u64>() * self.data_type.size()
     }
 
-    /// The message up to where the data begins.
-    fn head(&self) -> Vec<u8> {
+    /// The bytes of the data that stand in the graph itself.
+    fn inner_len(&self) -> u64 {
+        let apart = self.raw_len() >= APART;
+        if apart { 0 } else { self.raw_len() }
+    }
+
+    /// The message up to where the data begins, or the whole of it where the data lies at `offset` of file `location`.
+    fn head(&self, offset: Option<u64>, location: &str) -> Vec<u8> {
         let dims = self.dims.iter().map(|d| *d as i64).collect();
+        let entry = |key: &str, value: String| Entry {
+            key: key.into(),
+            value,
+        };
+        let external_data = offset.map(|offset| {
+            vec![
+                entry("location", location.into()),
+                entry("offset", offset.to_string()),
+                entry("length", self.raw_len().to_string()),
+            ]
+        });
         let tensor = Tensor {
             dims,
             data_type: self.data_type as i32,
             name: self.name.clone(),
+            data_location: offset.is_some().into(),
+            external_data: external_data.unwrap_or_default(),
         };
         let mut head = tensor.encode_to_vec();
-        put_length(RAW_DATA, self.raw_len(), &mut head);
+        if offset.is_none() {
+            put_length(RAW_DATA, self.raw_len(), &mut head);
+        }
         head
     }
 }
 
-/// Writes graph and constants to `path`, with no more than a few megabytes of them in memory at a time.
+/// Writes graph and constants, with no more than a few megabytes of them in memory at a time.
 ///
 /// # Errors
-/// A tensor that is missing or broken, a full disk, or a model of 2 GiB or more.
+/// A tensor that is missing or broken, a full disk, or constants of 2 GiB or more in the graph itself.
 pub(crate) fn write_model(
-    path: &Path,
+    paths: &ModelPaths<'_>,
     graph: &Graph,
     constants: &[Initializer],
     weights: &Weights,
 ) -> Result<(), EmbedError> {
-    let heads: Vec<Vec<u8>> = constants.iter().map(Initializer::head).collect();
-    let preamble = preamble(graph, constants, &heads, weights.path())?;
-    let mut out = Output {
-        path,
-        file: BufWriter::new(File::create(path).map_err(EmbedError::write(path))?),
-        written: 0,
-    };
-    out.put(&preamble)?;
+    let offsets = offsets(constants);
+    write_data(paths.data, constants, &offsets, weights)?;
+    let location = paths.data.file_name().unwrap_or_default().to_string_lossy();
+    let heads: Vec<Vec<u8>> = constants
+        .iter()
+        .zip(&offsets)
+        .map(|(constant, offset)| constant.head(*offset, &location))
+        .collect();
+    let mut out = Output::create(paths.graph)?;
+    out.put(&preamble(graph, constants, &heads, weights.path())?)?;
     for (constant, head) in constants.iter().zip(&heads) {
         let mut key = Vec::new();
-        put_length(
-            INITIALIZER,
-            head.len() as u64 + constant.raw_len(),
-            &mut key,
-        );
+        let length = head.len() as u64 + constant.inner_len();
+        put_length(INITIALIZER, length, &mut key);
         out.put(&key)?;
         out.put(head)?;
-        out.put_data(constant, weights)?;
+        if constant.inner_len() > 0 {
+            out.put_data(constant, weights)?;
+        }
     }
     out.finish()
+}
+
+/// Where each constant lies in the file of its own; `None` for those in the graph.
+fn offsets(constants: &[Initializer]) -> Vec<Option<u64>> {
+    let mut end = 0u64;
+    let place = |constant: &Initializer| {
+        (constant.raw_len() >= APART).then(|| {
+            let start = end.next_multiple_of(PAGE);
+            end = start + constant.raw_len();
+            start
+        })
+    };
+    constants.iter().map(place).collect()
+}
+
+/// Writes the constants that have an offset; the file gets its name when it is whole.
+fn write_data(
+    path: &Path,
+    constants: &[Initializer],
+    offsets: &[Option<u64>],
+    weights: &Weights,
+) -> Result<(), EmbedError> {
+    if offsets.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let part = path.with_extension("data.part");
+    let mut out = Output::create(&part)?;
+    for (constant, offset) in constants.iter().zip(offsets) {
+        if let Some(offset) = offset {
+            let gap = offset.saturating_sub(out.written);
+            out.put(&vec![0; usize::try_from(gap).unwrap_or_default()])?;
+            out.put_data(constant, weights)?;
+        }
+    }
+    out.finish()?;
+    std::fs::rename(&part, path).map_err(EmbedError::write(path))
 }
 
 /// Everything before the first constant.
@@ -96,7 +167,7 @@ fn preamble(
         .iter()
         .zip(heads)
         .fold(nodes.len() as u64, |sum, (constant, head)| {
-            let tensor = head.len() as u64 + constant.raw_len();
+            let tensor = head.len() as u64 + constant.inner_len();
             sum + 1 + encoded_len_varint(tensor) as u64 + tensor
         });
     if size >= MAX_BYTES {
@@ -133,7 +204,15 @@ struct Output<'p> {
     written: u64,
 }
 
-impl Output<'_> {
+impl<'p> Output<'p> {
+    fn create(path: &'p Path) -> Result<Self, EmbedError> {
+        Ok(Self {
+            path,
+            file: BufWriter::new(File::create(path).map_err(EmbedError::write(path))?),
+            written: 0,
+        })
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Result<(), EmbedError> {
         self.written += bytes.len() as u64;
         self.file

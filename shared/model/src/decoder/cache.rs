@@ -19,18 +19,19 @@ pub struct KvCache {
     tokens: Vec<u32>,
     capacity: usize,
     width: usize,
+    dtype: DType,
     device: Device,
 }
 
 impl KvCache {
-    /// An empty cache.
+    /// An empty cache of keys and values of one element type.
     ///
     /// # Errors
     /// When memory cannot be had on the device.
-    pub fn new(settings: &Settings, device: &Device) -> Result<Self> {
+    pub fn new(settings: &Settings, dtype: DType, device: &Device) -> Result<Self> {
         let width = settings.key_value_size();
         let empty = || -> Result<LayerCache> {
-            let rows = || Tensor::zeros((GROWTH, width), DType::F32, device);
+            let rows = || Tensor::zeros((GROWTH, width), dtype, device);
             Ok(LayerCache {
                 keys: rows()?,
                 values: rows()?,
@@ -46,6 +47,7 @@ impl KvCache {
             tokens: Vec::new(),
             capacity: GROWTH,
             width,
+            dtype,
             device: device.clone(),
         })
     }
@@ -67,7 +69,7 @@ impl KvCache {
 
     /// Bytes in memory.
     pub fn size_in_bytes(&self) -> usize {
-        self.layers.len() * 2 * self.capacity * self.width * size_of::<f32>()
+        self.layers.len() * 2 * self.capacity * self.width * self.dtype.size_in_bytes()
     }
 
     /// Forgets every token from `len` on.
@@ -88,6 +90,7 @@ impl KvCache {
             tokens: self.tokens.iter().take(len).copied().collect(),
             capacity,
             width: self.width,
+            dtype: self.dtype,
             device: self.device.clone(),
         })
     }
@@ -129,7 +132,7 @@ impl KvCache {
 impl LayerCache {
     fn resized(&self, len: usize, capacity: usize, width: usize, device: &Device) -> Result<Self> {
         let copy = |rows: &Tensor| -> Result<Tensor> {
-            let larger = Tensor::zeros((capacity, width), DType::F32, device)?;
+            let larger = Tensor::zeros((capacity, width), rows.dtype(), device)?;
             if len > 0 {
                 larger.slice_set(&rows.narrow(0, 0, len)?, 0, 0)?;
             }

@@ -1,9 +1,9 @@
-use super::attention::attend_cached;
+use super::attention::{Cached, attend_cached};
 use super::cache::KvCache;
 use super::linear::{AdaptedRows, Linear};
 use super::rotary::Angles;
 use crate::error::{ModelError, Result};
-use crate::kernels::{Gated, Heads};
+use crate::kernels::{Gated, Heads, NormRows};
 use crate::lora::Adapter;
 use crate::settings::{Activation, LayerSettings, Settings};
 use crate::weights::{Matrix, Source};
@@ -62,6 +62,7 @@ impl Pass<'_> {
         rows.map(|(rows, adapter)| AdaptedRows {
             rows,
             pair: adapter.and_then(|adapter| adapter.pair(slot)),
+            factors: adapter.and_then(|adapter| adapter.factors(slot)),
         })
         .collect()
     }
@@ -243,11 +244,7 @@ impl Layer {
     }
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        Ok(candle_nn::ops::rms_norm(
-            &x.contiguous()?,
-            weight,
-            self.eps,
-        )?)
+        norm(x, weight, f64::from(self.eps))
     }
 
     fn sandwich(&self, x: Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
@@ -264,23 +261,18 @@ impl Layer {
         let [queries, keys, values] = pass.linears([q, k, v], x)?;
         let queries = self.rotated(&queries, self.query_norm.as_ref(), pass)?;
         let keys = self.rotated(&keys, self.key_norm.as_ref(), pass)?;
-        let mut parts = Vec::with_capacity(caches.len());
+        let mut sequences = Vec::with_capacity(caches.len());
         for (cache, rows) in caches.iter_mut().zip(&pass.segments) {
             let offset = cache.len();
             let part = |x: &Tensor| x.narrow(0, rows.start, rows.len());
             let cached = cache.write(self.index, &part(&keys)?, &part(&values)?)?;
-            parts.push(attend_cached(
-                &self.heads,
-                &part(&queries)?,
-                cached,
+            sequences.push(Cached {
+                rows: rows.clone(),
+                cache: cached.clone(),
                 offset,
-            )?);
+            });
         }
-        let joined = if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Tensor::cat(&parts, 0)?
-        };
+        let joined = attend_cached(&self.heads, &queries, &sequences)?;
         pass.linear(o, &joined)
     }
 
@@ -302,7 +294,24 @@ impl Layer {
     }
 }
 
+/// RMSNorm over the last dimension, without a graph.
+pub(super) fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::computes(x) {
+        return Ok(crate::cuda::rms_norm(&x.contiguous()?, None, weight, eps)?.1);
+    }
+    let (x, eps) = (x.contiguous()?, eps as f32);
+    if x.device().is_cpu() {
+        return Ok(x.apply_op2_no_bwd(weight, &NormRows { eps })?);
+    }
+    Ok(candle_nn::ops::rms_norm(&x, weight, eps)?)
+}
+
 fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::computes(gate) {
+        return crate::cuda::gate(&gate.contiguous()?, &up.contiguous()?, activation);
+    }
     if gate.device().is_cpu() {
         return Ok(gate
             .contiguous()?

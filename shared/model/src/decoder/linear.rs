@@ -1,8 +1,12 @@
 use crate::error::Result;
+use crate::kernels::{Deltas, Factors};
 use crate::lora::LoraPair;
 use crate::weights::{Matrix, Source};
 use candle_core::{Device, Tensor};
 use std::ops::Range;
+
+/// Rows of one adapter up to which it is applied row by row.
+const FEW_ROWS: usize = 8;
 
 /// A frozen linear layer with an optional bias. Adapters attach to it by its slot.
 #[derive(Clone, Debug)]
@@ -21,6 +25,15 @@ pub struct Linear {
 pub(crate) struct AdaptedRows<'a> {
     pub(crate) rows: Range<usize>,
     pub(crate) pair: Option<&'a LoraPair>,
+    /// The same pair, laid out for few rows.
+    pub(crate) factors: Option<&'a Factors>,
+}
+
+impl AdaptedRows<'_> {
+    /// Whether the pair is better applied row by row than by matrix products.
+    fn is_few(&self) -> bool {
+        self.pair.is_none() || (self.factors.is_some() && self.rows.len() <= FEW_ROWS)
+    }
 }
 
 impl Linear {
@@ -34,7 +47,7 @@ impl Linear {
     ) -> Result<Self> {
         let weight = source.matrix(&format!("{name}.weight"), shape, device)?;
         let bias = bias
-            .then(|| source.tensor(&format!("{name}.bias"), &[shape[0]], device))
+            .then(|| source.vector(&format!("{name}.bias"), shape[0], device))
             .transpose()?;
         Ok(Self {
             name,
@@ -63,18 +76,21 @@ impl Linear {
     ) -> Result<Tensor> {
         let base = self.with_bias(product)?;
         match groups {
-            [] => Ok(base),
-            [one] => match one.pair {
-                Some(pair) => Ok((base + pair.delta(x)?)?),
-                None => Ok(base),
-            },
+            groups if groups.iter().all(|group| group.pair.is_none()) => Ok(base),
+            groups if groups.iter().all(AdaptedRows::is_few) => {
+                let factors = groups
+                    .iter()
+                    .filter_map(|group| Some((group.rows.clone(), group.factors?)));
+                base.inplace_op2(&x.contiguous()?, &Deltas(factors.collect()))?;
+                Ok(base)
+            }
             many => add_deltas(&base, x, many),
         }
     }
 
     fn with_bias(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
-            Some(bias) => Ok(y.broadcast_add(bias)?),
+            Some(bias) => Ok(y.broadcast_add(&bias.to_dtype(y.dtype())?)?),
             None => Ok(y),
         }
     }

@@ -86,9 +86,10 @@ impl Decoder {
                 .rows(&[0, u32::try_from(outputs / 2).unwrap_or(0)])?;
             let values: Vec<f32> = rows.flatten_all()?.to_vec1()?;
             hash.update(linear.name.as_bytes());
+            // Rounded as on a GPU, so that one base has one fingerprint wherever it is loaded.
             values
                 .iter()
-                .for_each(|value| hash.update(value.to_le_bytes()));
+                .for_each(|value| hash.update(half::bf16::from_f32(*value).to_le_bytes()));
         }
         Ok(hash
             .finalize()

@@ -79,8 +79,8 @@ impl Engine {
 
     /// Computes the next piece of the first prompt that is not finished.
     ///
-    /// Prompts are computed in float32 however few rows are left, and answers in integers however many run together, so
-    /// that an answer depends neither on what was cached nor on who else is being answered.
+    /// Prompts and answers are computed by the same products, in which a row gets the same bits in any company: so an
+    /// answer depends neither on what was cached nor on who else is being answered.
     fn prefill(&mut self) {
         let Some(running) = self
             .running
@@ -96,7 +96,7 @@ impl Engine {
             cache: &mut running.cache,
             adapter: running.job.adapter.as_deref(),
         };
-        match forward(&self.decoder, &mut [segment], Products::Float) {
+        match forward(&self.decoder, &mut [segment]) {
             Ok(logits) if last => running.advance(
                 logits.first().map_or(&[], Vec::as_slice),
                 &self.tokenizer,
@@ -128,7 +128,7 @@ impl Engine {
             }
         });
         let mut segments: Vec<Segment<'_>> = segments.collect();
-        match forward(&self.decoder, &mut segments, Products::Integers) {
+        match forward(&self.decoder, &mut segments) {
             Ok(logits) => {
                 drop(segments);
                 let context = self.decoder.context_length();
@@ -162,11 +162,7 @@ impl Engine {
 }
 
 /// Logits of the last token of each segment.
-fn forward(
-    decoder: &Decoder,
-    segments: &mut [Segment<'_>],
-    products: Products,
-) -> Result<Vec<Vec<f32>>> {
-    let logits: Tensor = decoder.forward(segments, Wanted::Last, products)?;
+fn forward(decoder: &Decoder, segments: &mut [Segment<'_>]) -> Result<Vec<Vec<f32>>> {
+    let logits: Tensor = decoder.forward(segments, Wanted::Last, Products::Integers)?;
     Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
 }

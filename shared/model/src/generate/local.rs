@@ -33,6 +33,8 @@ pub struct LocalSettings {
     pub cached_prefixes: usize,
     /// Threads that compute; 0 for one a physical core.
     pub threads: usize,
+    /// Where the weights go.
+    pub device: Device,
 }
 
 impl Default for LocalSettings {
@@ -41,9 +43,10 @@ impl Default for LocalSettings {
             name: "local".to_owned(),
             context_length: None,
             max_queue: 32,
-            max_batch: 4,
+            max_batch: 8,
             cached_prefixes: 4,
             threads: 0,
+            device: Device::Cpu,
         }
     }
 }
@@ -82,7 +85,7 @@ impl LocalGenerator {
         }
         let own = source.settings()?.max_position_embeddings;
         let context = settings.context_length.unwrap_or(DEFAULT_CONTEXT).min(own);
-        let decoder = Decoder::load(&source, Some(context), settings.threads, &Device::Cpu)?;
+        let decoder = Decoder::load(&source, Some(context), settings.threads, &settings.device)?;
         Self::start(decoder, tokenizer, settings)
     }
 

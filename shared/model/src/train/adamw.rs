@@ -1,5 +1,6 @@
 use super::gradients::Gradients;
 use super::parameters::Parameters;
+use super::update::Update;
 use crate::error::{ModelError, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -75,8 +76,25 @@ impl AdamW {
         let exponent = self.steps as f64;
         let (correction1, correction2) = (1.0 - beta1.powf(exponent), 1.0 - beta2.powf(exponent));
         let all = gradients.all(parameters)?;
+        #[cfg(feature = "cuda")]
+        if all.iter().all(|gradient| gradient.device().is_cuda()) {
+            let step = crate::cuda::AdamWStep {
+                betas: (beta1, beta2),
+                eps: self.settings.eps,
+                rate1: learning_rate / correction1,
+                root2: correction2.sqrt(),
+                keep: 1.0 - learning_rate * self.settings.weight_decay,
+            };
+            return self.step_on_gpu(parameters, &all, step);
+        }
         for ((named, gradient), moments) in parameters.vars().iter().zip(all).zip(&mut self.moments)
         {
+            if gradient.device().is_cpu() {
+                let corrected = [learning_rate / correction1, correction2.sqrt()];
+                let update = Update::new(self.settings, learning_rate, corrected);
+                update.apply(named.var.as_tensor(), gradient, moments)?;
+                continue;
+            }
             let squared = gradient.sqr()?;
             let updated = match moments.take() {
                 Some(old) => Moments {
@@ -98,7 +116,38 @@ impl AdamW {
         Ok(())
     }
 
-    /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`.
+    /// The same in place and in one launch.
+    #[cfg(feature = "cuda")]
+    fn step_on_gpu(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &[&Tensor],
+        step: crate::cuda::AdamWStep,
+    ) -> Result<()> {
+        for (moments, gradient) in self.moments.iter_mut().zip(gradients) {
+            if moments.is_none() {
+                let (first, second) = (gradient.zeros_like()?, gradient.zeros_like()?);
+                *moments = Some(Moments { first, second });
+            }
+        }
+        let all = parameters
+            .vars()
+            .iter()
+            .zip(gradients)
+            .zip(self.moments.iter().flatten());
+        let tensors = all.map(|((named, gradient), moments)| {
+            [
+                named.var.as_tensor(),
+                *gradient,
+                &moments.first,
+                &moments.second,
+            ]
+        });
+        crate::cuda::adamw(&tensors.collect::<Vec<_>>(), step)
+    }
+
+    /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`. The tensors follow later
+    /// steps.
     pub fn state(&self, parameters: &Parameters) -> BTreeMap<String, Tensor> {
         let named = parameters.vars().iter().zip(&self.moments);
         let entries = named
@@ -127,7 +176,8 @@ impl AdamW {
         for (named, moments) in parameters.vars().iter().zip(&mut self.moments) {
             let mut get = |kind: &str| {
                 let name = format!("{}.{kind}", named.name);
-                value(&name).ok_or(ModelError::MissingTensor(name))
+                let moment = value(&name).ok_or(ModelError::MissingTensor(name))?;
+                Ok::<_, ModelError>(moment.to_device(named.var.device())?)
             };
             *moments = if steps == 0 {
                 None

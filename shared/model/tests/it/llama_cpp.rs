@@ -55,12 +55,7 @@ fn ids(value: &Value) -> Vec<u32> {
         .collect()
 }
 
-fn forward(
-    decoder: &Decoder,
-    tokens: &[Vec<u32>],
-    caches: &mut [KvCache],
-    products: Products,
-) -> Vec<Vec<f32>> {
+fn forward(decoder: &Decoder, tokens: &[Vec<u32>], caches: &mut [KvCache]) -> Vec<Vec<f32>> {
     let mut segments: Vec<Segment<'_>> = tokens
         .iter()
         .zip(caches)
@@ -71,7 +66,7 @@ fn forward(
         })
         .collect();
     decoder
-        .forward(&mut segments, Wanted::Last, products)
+        .forward(&mut segments, Wanted::Last, Products::Integers)
         .and_then(|logits| Ok(logits.to_vec2()?))
         .expect("logits")
 }
@@ -121,7 +116,7 @@ fn serve(reference: &Reference, prompts: &[Vec<u32>]) -> (Vec<Vec<f32>>, Vec<Vec
         .iter()
         .map(|_| decoder.new_cache().expect("a cache"))
         .collect();
-    let first = forward(decoder, prompts, &mut caches, Products::Float);
+    let first = forward(decoder, prompts, &mut caches);
     let mut texts = vec![Vec::new(); prompts.len()];
     let mut logits = first.clone();
     for _ in 0..32 {
@@ -130,7 +125,7 @@ fn serve(reference: &Reference, prompts: &[Vec<u32>]) -> (Vec<Vec<f32>>, Vec<Vec
             .iter_mut()
             .zip(&next)
             .for_each(|(text, next)| text.extend(next));
-        logits = forward(decoder, &next, &mut caches, Products::Integers);
+        logits = forward(decoder, &next, &mut caches);
     }
     let stops = reference.tokenizer.stops();
     for text in &mut texts {
@@ -155,7 +150,7 @@ fn same_tokens(reference: &Reference, name: &str) {
 /// Tokens, logits and greedy texts of one model. Gives the number of prompts whose greedy texts are llama.cpp's on the
 /// file itself.
 ///
-/// Lore multiplies activations in 16 bits or in float32, llama.cpp in 8 bits. So the same weights in float32 are the
+/// Lore multiplies activations in 16 bits, llama.cpp in 8 bits. So the same weights in float32 are the
 /// stricter reference: there logits and texts must be the same. On the file itself a text may differ only where
 /// llama.cpp's own text does, once it stops rounding.
 fn compare(name: &str) -> Option<usize> {

@@ -40,8 +40,21 @@ pub fn checks(config: &Config) -> Vec<Check> {
         space("disk of the data folder", data_dir),
         space("disk of the models folder", &config.models.dir),
     ];
+    checks.push(device(config));
     checks.push(port(config));
     checks
+}
+
+/// What models compute on, and why.
+fn device(config: &Config) -> Check {
+    match lore_trainer::device(config).open() {
+        Ok(chosen) => Check::ok("device", format!("models compute on {}", chosen.reason)),
+        Err(error) => Check::bad(
+            "device",
+            error.to_string(),
+            "set models.device = \"auto\" or \"cpu\"",
+        ),
+    }
 }
 
 /// A folder that does not exist yet is as good as its nearest parent that does.

@@ -1,12 +1,16 @@
 use super::BLOCK;
 use candle_core::quantized::GgmlDType;
 
-/// 32 weights of GGUF's: weight = scale · (code - zero) + minimum, where `zero` belongs to the format. Formats with scales
-/// for 16 weights have two of each.
+/// 32 weights of GGUF's, in two parts of 16: weight = d · level · (code - zero) + m · low, where `zero` belongs to the format.
+/// Formats without levels have ones; formats without parts have the same in both.
 pub(super) struct Codes {
     pub(super) codes: [u8; BLOCK],
-    pub(super) scales: [f32; 2],
-    pub(super) minima: [f32; 2],
+    /// In half precision.
+    pub(super) d: u16,
+    /// In half precision.
+    pub(super) m: u16,
+    pub(super) levels: [i8; 2],
+    pub(super) lows: [i8; 2],
 }
 
 /// Block `index` of a (super)block's bytes.
@@ -15,28 +19,34 @@ pub(super) struct Codes {
 /// The layouts are those of `ggml-common.h`.
 #[inline(always)]
 pub(super) fn unpack(dtype: GgmlDType, bytes: &[u8], index: usize) -> Codes {
-    let mut out = Codes::empty();
+    let mut out = Codes {
+        codes: [0; BLOCK],
+        d: 0,
+        m: 0,
+        levels: [1; 2],
+        lows: [1; 2],
+    };
     match dtype {
         GgmlDType::Q4_0 => {
-            out.scales[0] = half(bytes, 0);
+            out.d = half(bytes, 0);
             nibbles(&bytes[2..], &mut out.codes);
         }
         GgmlDType::Q4_1 => {
-            (out.scales[0], out.minima[0]) = (half(bytes, 0), half(bytes, 2));
+            (out.d, out.m) = (half(bytes, 0), half(bytes, 2));
             nibbles(&bytes[4..], &mut out.codes);
         }
         GgmlDType::Q5_0 => {
-            out.scales[0] = half(bytes, 0);
+            out.d = half(bytes, 0);
             nibbles(&bytes[6..], &mut out.codes);
             fifth_bits(&bytes[2..6], &mut out.codes);
         }
         GgmlDType::Q5_1 => {
-            (out.scales[0], out.minima[0]) = (half(bytes, 0), half(bytes, 2));
+            (out.d, out.m) = (half(bytes, 0), half(bytes, 2));
             nibbles(&bytes[8..], &mut out.codes);
             fifth_bits(&bytes[4..8], &mut out.codes);
         }
         GgmlDType::Q8_0 => {
-            out.scales[0] = half(bytes, 0);
+            out.d = half(bytes, 0);
             out.codes.copy_from_slice(&bytes[2..2 + BLOCK]);
         }
         GgmlDType::Q2K => q2_k(bytes, index, &mut out),
@@ -58,24 +68,12 @@ pub(super) fn unpack(dtype: GgmlDType, bytes: &[u8], index: usize) -> Codes {
 }
 
 #[inline(always)]
-fn half(bytes: &[u8], at: usize) -> f32 {
-    widened(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+fn half(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// Half precision in single, without asking the processor first, as `half` does each time.
-#[inline(always)]
-pub(super) fn widened(bits: u16) -> f32 {
-    let bits = u32::from(bits);
-    let sign = (bits & 0x8000) << 16;
-    // The exponent moves from bias 15 to bias 127 by a product, which normalises small numbers too.
-    let size = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((254 - 15) << 23);
-    let infinite = if bits & 0x7C00 == 0x7C00 {
-        0x7F80_0000
-    } else {
-        0
-    };
-    f32::from_bits(size.to_bits() | sign | infinite)
-}
+/// A number in half precision with the other sign.
+const SIGN: u16 = 0x8000;
 
 /// 16 bytes: the low halves first, then the high ones.
 #[inline(always)]
@@ -114,29 +112,29 @@ fn pair_of_six(bytes: &[u8], index: usize, out: &mut Codes) {
             (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4),
         )
     };
-    out.scales[0] = half(bytes, 0) * f32::from(scale);
-    out.minima[0] = -half(bytes, 2) * f32::from(minimum);
+    (out.d, out.m) = (half(bytes, 0), half(bytes, 2) ^ SIGN);
+    (out.levels, out.lows) = ([scale as i8; 2], [minimum as i8; 2]);
 }
 
 /// 16 bytes of scales and minima, 64 of pairs of bits, two halves.
 #[inline(always)]
 fn q2_k(bytes: &[u8], index: usize, out: &mut Codes) {
-    let (d, minimum) = (half(bytes, 80), half(bytes, 82));
+    (out.d, out.m) = (half(bytes, 80), half(bytes, 82) ^ SIGN);
     let pairs = &bytes[16 + index / 4 * 32..];
     for (code, byte) in out.codes.iter_mut().zip(pairs) {
         *code = byte >> (index % 4 * 2) & 3;
     }
     for part in 0..2 {
         let packed = bytes[index * 2 + part];
-        out.scales[part] = d * f32::from(packed & 15);
-        out.minima[part] = -minimum * f32::from(packed >> 4);
+        out.levels[part] = (packed & 15) as i8;
+        out.lows[part] = (packed >> 4) as i8;
     }
 }
 
 /// 32 bytes of high bits, 64 of pairs of bits, 12 of scales of 6 bits, a half.
 #[inline(always)]
 fn q3_k(bytes: &[u8], index: usize, out: &mut Codes) {
-    let d = half(bytes, 108);
+    out.d = half(bytes, 108);
     let pairs = &bytes[32 + index / 4 * 32..];
     for (at, code) in out.codes.iter_mut().enumerate() {
         let high = bytes[at] >> index & 1;
@@ -147,7 +145,7 @@ fn q3_k(bytes: &[u8], index: usize, out: &mut Codes) {
         let place = index * 2 + part;
         let low = packed[place % 8] >> (place / 8 * 4) & 15;
         let high = packed[8 + place % 4] >> (place / 4 * 2) & 3;
-        out.scales[part] = d * (f32::from(low | high << 4) - 32.0);
+        out.levels[part] = (low | high << 4) as i8 - 32;
     }
 }
 
@@ -157,27 +155,12 @@ fn q6_k(bytes: &[u8], index: usize, out: &mut Codes) {
     let (part, quarter) = (index / 4, index % 4);
     let low = &bytes[part * 64 + quarter % 2 * 32..];
     let high = &bytes[128 + part * 32..];
-    let d = half(bytes, 208);
+    out.d = half(bytes, 208);
     for (at, code) in out.codes.iter_mut().enumerate() {
         let low = low[at] >> (quarter / 2 * 4) & 15;
         *code = low | (high[at] >> (quarter * 2) & 3) << 4;
     }
-    for (half, scale) in out.scales.iter_mut().enumerate() {
-        *scale = d * f32::from(bytes[192 + index * 2 + half] as i8);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::widened;
-    use half::f16;
-
-    #[test]
-    fn every_half_is_widened_exactly() {
-        for bits in 0..=u16::MAX {
-            let (own, other) = (widened(bits), f16::from_bits(bits).to_f32());
-            let same = own.to_bits() == other.to_bits() || (own.is_nan() && other.is_nan());
-            assert!(same, "{bits:#x}: {own} {other}");
-        }
+    for (half, level) in out.levels.iter_mut().enumerate() {
+        *level = bytes[192 + index * 2 + half] as i8;
     }
 }

@@ -1,93 +1,124 @@
 use super::BLOCK;
 use super::blocks::{Codes, unpack};
+use super::round::Panel;
 use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Outputs side by side.
-pub(super) const WIDTH: usize = 8;
-/// Weights of a record: one block of each output.
-pub(super) const RECORD: usize = WIDTH * BLOCK;
+/// The widest group of outputs that any kernel computes side by side.
+pub(super) const MOST_WIDTH: usize = 16;
+/// The most rows of a panel.
+pub(super) const MOST_ROWS: usize = 8;
 
-/// How a record is laid out: eight scales, eight minima where there are any, then the codes. Its bytes of step s (codes 4s
-/// to 4s + 3 of each output) stand together, so that one instruction multiplies them with four broadcast activations.
+/// Outputs of one group for some rows: as many of each as the kernel has.
+pub(super) type Sums = [[f32; MOST_WIDTH]; MOST_ROWS];
+
+/// How the blocks of a group of outputs are laid out. A record is one block of 32 weights of each output; `together` records
+/// stand behind one head:
 ///
-/// weight = scale · (code - zero) + minimum.
+/// - head: d of each output in half precision, then m where there are minima;
+/// - record: a level for each output and part, then the lows, as bytes, where `together` > 1; then the codes. Their bytes
+///   of step s (codes 4s to 4s + 3 of each output) stand together, so that one instruction multiplies them with four
+///   broadcast activations.
+///
+/// weight = d · level · (code - zero) + m · low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Bits of a code: 4, 5 or 6 without a sign, or 8 with one.
+    /// Outputs side by side: 8 (AVX2) or 16 (AVX-512).
+    pub(super) width: usize,
+    /// Bits of a code: 4, 5, 6 or 8.
     pub(super) bits: usize,
-    /// Scales and minima in half precision.
-    pub(super) halves: bool,
+    /// Records of a head: 8 in formats with superblocks, else 1.
+    pub(super) together: usize,
     pub(super) minima: bool,
-    /// Scales and minima for each 16 weights, not 32.
+    /// Levels for each 16 weights, not 32.
     pub(super) split: bool,
     pub(super) zero: i32,
 }
 
 impl Form {
-    pub(super) fn of(dtype: GgmlDType) -> Option<Self> {
-        let form = |bits, halves, minima, split, zero| {
+    pub(super) fn of(dtype: GgmlDType, width: usize) -> Option<Self> {
+        let form = |bits, together, minima, split, zero| {
             Some(Self {
+                width,
                 bits,
-                halves,
+                together,
                 minima,
                 split,
                 zero,
             })
         };
         match dtype {
-            GgmlDType::Q4_0 => form(4, true, false, false, 8),
-            GgmlDType::Q4_1 => form(4, true, true, false, 0),
-            GgmlDType::Q5_0 => form(5, true, false, false, 16),
-            GgmlDType::Q5_1 => form(5, true, true, false, 0),
-            GgmlDType::Q8_0 => form(8, true, false, false, 0),
-            GgmlDType::Q2K => form(4, false, true, true, 0),
-            GgmlDType::Q3K => form(4, false, false, true, 4),
-            GgmlDType::Q4K => form(4, false, true, false, 0),
-            GgmlDType::Q5K => form(5, false, true, false, 0),
-            GgmlDType::Q6K => form(6, false, false, true, 32),
+            GgmlDType::Q4_0 => form(4, 1, false, false, 8),
+            GgmlDType::Q4_1 => form(4, 1, true, false, 0),
+            GgmlDType::Q5_0 => form(5, 1, false, false, 16),
+            GgmlDType::Q5_1 => form(5, 1, true, false, 0),
+            // The instruction of AVX-512 takes codes without a sign, that of AVX2 is given the sign apart.
+            GgmlDType::Q8_0 if width == MOST_WIDTH => form(8, 1, false, false, 128),
+            GgmlDType::Q8_0 => form(8, 1, false, false, 0),
+            GgmlDType::Q2K => form(4, 8, true, true, 0),
+            GgmlDType::Q3K => form(4, 8, false, true, 4),
+            GgmlDType::Q4K => form(4, 8, true, false, 0),
+            GgmlDType::Q5K => form(5, 8, true, false, 0),
+            GgmlDType::Q6K => form(6, 8, false, true, 32),
             _ => None,
         }
     }
 
-    fn parts(self) -> usize {
+    /// Parts of a record with a level of their own.
+    pub(super) fn parts(self) -> usize {
         if self.split { 2 } else { 1 }
     }
 
-    fn number(self) -> usize {
-        if self.halves { 2 } else { 4 }
+    fn kinds(self) -> usize {
+        if self.minima { 2 } else { 1 }
     }
 
-    /// Where the codes begin.
-    pub(super) fn codes(self) -> usize {
-        let kinds = if self.minima { 2 } else { 1 };
-        kinds * self.parts() * WIDTH * self.number()
+    /// Bytes of a head.
+    pub(super) fn head(self) -> usize {
+        self.kinds() * self.width * 2
+    }
+
+    /// Bytes of a record's levels and lows.
+    pub(super) fn levels(self) -> usize {
+        match self.together {
+            1 => 0,
+            _ => self.kinds() * self.parts() * self.width,
+        }
     }
 
     /// Bytes of a record.
-    pub(super) fn size(self) -> usize {
-        self.codes() + RECORD / 8 * self.bits
+    pub(super) fn record(self) -> usize {
+        self.levels() + self.width * BLOCK / 8 * self.bits
     }
 
-    #[inline(always)]
-    fn put(self, record: &mut [u8], index: usize, value: f32) {
-        let at = index * self.number();
-        let place = record.get_mut(at..at + self.number());
-        match (place, self.halves) {
-            (Some(place), true) => place.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-            (Some(place), false) => place.copy_from_slice(&value.to_le_bytes()),
-            (None, _) => {}
-        }
+    /// Bytes of a head with its records.
+    pub(super) fn size(self) -> usize {
+        self.head() + self.together * self.record()
     }
 }
 
-/// A quantised matrix (outputs, inputs), rearranged so that eight outputs are computed side by side.
+/// A quantised matrix (outputs, inputs), rearranged so that a group of outputs is computed side by side.
 pub(crate) struct Lanes {
-    pub(super) form: Form,
-    pub(super) bytes: Vec<u8>,
+    form: Form,
+    bytes: Vec<u8>,
     pub(super) outputs: usize,
-    pub(super) inputs: usize,
+    inputs: usize,
+}
+
+/// Widths of groups that this processor has kernels for, the fastest first.
+pub(super) fn widths() -> Vec<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return [
+        (super::avx512::available(), super::avx512::WIDTH),
+        (super::avx2::available(), super::avx2::WIDTH),
+    ]
+    .into_iter()
+    .filter_map(|(available, width)| available.then_some(width))
+    .collect();
+    #[cfg(not(target_arch = "x86_64"))]
+    return Vec::new();
 }
 
 impl Lanes {
@@ -98,16 +129,29 @@ impl Lanes {
         outputs: usize,
         inputs: usize,
     ) -> Option<Self> {
-        let form = Form::of(dtype)?;
-        let whole = outputs.is_multiple_of(WIDTH) && inputs.is_multiple_of(dtype.block_size());
-        if !super::fast() || !whole || outputs == 0 || inputs == 0 {
+        let width = widths()
+            .into_iter()
+            .find(|width| outputs.is_multiple_of(*width))?;
+        Self::of_width(width, bytes, dtype, outputs, inputs)
+    }
+
+    /// As [`Lanes::new`], with groups of one of [`widths`], of which `outputs` is a multiple.
+    pub(super) fn of_width(
+        width: usize,
+        bytes: &[u8],
+        dtype: GgmlDType,
+        outputs: usize,
+        inputs: usize,
+    ) -> Option<Self> {
+        let form = Form::of(dtype, width)?;
+        if !inputs.is_multiple_of(dtype.block_size()) || outputs == 0 || inputs == 0 {
             return None;
         }
-        let blocks = inputs / BLOCK;
-        let mut out = vec![0u8; outputs / WIDTH * blocks * form.size()];
+        let blocks = inputs / BLOCK / form.together;
+        let mut out = vec![0u8; outputs / width * blocks * form.size()];
         let row = inputs / dtype.block_size() * dtype.type_size();
         out.par_chunks_mut(blocks * form.size())
-            .zip(bytes.par_chunks(WIDTH * row))
+            .zip(bytes.par_chunks(width * row))
             .for_each(|(out, rows)| rearrange(form, dtype, rows, out));
         Some(Self {
             form,
@@ -122,16 +166,41 @@ impl Lanes {
         self.bytes.len()
     }
 
-    /// Bytes of a group of eight outputs.
-    pub(super) fn group(&self) -> usize {
-        self.inputs / BLOCK * self.form.size()
+    /// Bytes of a group of outputs.
+    fn group(&self) -> usize {
+        self.inputs / BLOCK / self.form.together * self.form.size()
     }
 
-    /// Some rows of the matrix in float32, from `first` on, a multiple of eight.
+    /// Multiplies rows with some outputs, a multiple of 16, on this thread; `take` gets the first output, the row and the
+    /// sums of each group.
+    pub(super) fn multiply(
+        &self,
+        panels: &[Panel],
+        outputs: Range<usize>,
+        mut take: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let (width, size) = (self.form.width, self.group());
+        let groups = self.bytes[outputs.start / width * size..].chunks_exact(size);
+        for (index, group) in groups.take(outputs.len() / width).enumerate() {
+            for panel in panels {
+                let mut sums = [[0f32; MOST_WIDTH]; MOST_ROWS];
+                dot(self.form, group, panel, &mut sums);
+                for (row, sums) in sums.iter().take(panel.rows).enumerate() {
+                    take(
+                        outputs.start + index * width,
+                        panel.first + row,
+                        &sums[..width],
+                    );
+                }
+            }
+        }
+    }
+
+    /// Some rows of the matrix in float32, from `first` on, a multiple of 16.
     pub(crate) fn dense(&self, first: usize, count: usize) -> Vec<f32> {
         let mut out = vec![0f32; count.min(self.outputs - first) * self.inputs];
-        let bytes = &self.bytes[first / WIDTH * self.group()..];
-        out.par_chunks_mut(WIDTH * self.inputs)
+        let bytes = &self.bytes[first / self.form.width * self.group()..];
+        out.par_chunks_mut(self.form.width * self.inputs)
             .zip(bytes.par_chunks(self.group()))
             .for_each(|(out, group)| widen(self.form, group, self.inputs, out));
         out
@@ -139,62 +208,121 @@ impl Lanes {
 
     /// One row in float32.
     pub(crate) fn row(&self, index: usize) -> Option<Vec<f32>> {
-        let group = self.bytes.chunks(self.group()).nth(index / WIDTH)?;
-        let mut out = vec![0f32; WIDTH * self.inputs];
+        let width = self.form.width;
+        let group = self.bytes.chunks(self.group()).nth(index / width)?;
+        let mut out = vec![0f32; width * self.inputs];
         widen(self.form, group, self.inputs, &mut out);
-        let row = out.chunks(self.inputs).nth(index % WIDTH)?;
+        let row = out.chunks(self.inputs).nth(index % width)?;
         Some(row.to_vec())
     }
 }
 
-/// Eight rows of GGUF's blocks as records.
+#[cfg(target_arch = "x86_64")]
+fn dot(form: Form, group: &[u8], panel: &Panel, out: &mut Sums) {
+    if form.width == MOST_WIDTH {
+        super::avx512::dot(form, group, panel, out);
+    } else {
+        super::avx2::dot(form, group, panel, out);
+    }
+}
+
+/// Never called: without a kernel no matrix is rearranged.
+#[cfg(not(target_arch = "x86_64"))]
+fn dot(_: Form, _: &[u8], _: &Panel, _: &mut Sums) {}
+
+/// The rows of a group, in GGUF's blocks, as heads and records.
 #[inline(always)]
 fn rearrange_body<const FUSED: bool>(form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]) {
-    let row = rows.len() / WIDTH;
-    let super_block = dtype.block_size() / BLOCK;
-    for (index, record) in out.chunks_exact_mut(form.size()).enumerate() {
-        let mut steps = [[0u8; BLOCK]; 8];
-        for output in 0..WIDTH {
-            let at = output * row + index / super_block * dtype.type_size();
-            let codes = unpack(
-                dtype,
-                &rows[at..at + dtype.type_size()],
-                index % super_block,
-            );
-            for part in 0..form.parts() {
-                let place = part * WIDTH + output;
-                form.put(record, place, codes.scales[part]);
-                if form.minima {
-                    form.put(record, form.parts() * WIDTH + place, codes.minima[part]);
+    let (row, size) = (rows.len() / form.width, dtype.type_size());
+    for (index, out) in out.chunks_exact_mut(form.size()).enumerate() {
+        let (head, records) = out.split_at_mut(form.head());
+        for (place, record) in records.chunks_exact_mut(form.record()).enumerate() {
+            let mut steps = [[0u8; 4 * MOST_WIDTH]; 8];
+            for output in 0..form.width {
+                let at = output * row + index * size;
+                let codes = unpack(dtype, &rows[at..at + size], place);
+                form.put_numbers(head, record, output, &codes);
+                for (step, codes) in steps.iter_mut().zip(codes.codes.chunks_exact(4)) {
+                    step[output * 4..output * 4 + 4].copy_from_slice(codes);
                 }
             }
-            for (step, codes) in steps.iter_mut().zip(codes.codes.chunks_exact(4)) {
-                step[output * 4..output * 4 + 4].copy_from_slice(codes);
+            if form.bits == 8 && form.zero == 128 {
+                let codes = steps.as_flattened_mut().iter_mut();
+                codes.for_each(|code| *code ^= 128);
+            }
+            let codes = &mut record[form.levels()..];
+            pack(form.bits, 4 * form.width, &steps, codes);
+        }
+    }
+}
+
+impl Form {
+    #[inline(always)]
+    fn put_numbers(self, head: &mut [u8], record: &mut [u8], output: usize, codes: &Codes) {
+        for (kind, half) in [codes.d, codes.m]
+            .into_iter()
+            .enumerate()
+            .take(self.kinds())
+        {
+            let at = (kind * self.width + output) * 2;
+            head[at..at + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        if self.together == 1 {
+            return;
+        }
+        for part in 0..self.parts() {
+            record[part * self.width + output] = codes.levels[part] as u8;
+            if self.minima {
+                record[(self.parts() + part) * self.width + output] = codes.lows[part] as u8;
             }
         }
-        pack(form.bits, &steps, &mut record[form.codes()..]);
     }
 }
 
 crate::kernels::dispatch!(rearrange, rearrange_body, (form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]));
 
-/// Codes by steps: whole bytes; or the low four bits of steps s and s + 4 in one byte, then the higher bits of all steps.
+/// GGUF's blocks in float32, on this thread: for a row or a few. `false` where the format is none of [`Form`].
+pub(crate) fn widen_blocks(dtype: GgmlDType, bytes: &[u8], out: &mut [f32]) -> bool {
+    let Some(form) = Form::of(dtype, MOST_WIDTH) else {
+        return false;
+    };
+    let blocks = bytes.chunks_exact(dtype.type_size());
+    for (bytes, out) in blocks.zip(out.chunks_exact_mut(dtype.block_size())) {
+        for (index, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            let codes = unpack(dtype, bytes, index);
+            let (d, m) = (
+                f16::from_bits(codes.d).to_f32(),
+                f16::from_bits(codes.m).to_f32(),
+            );
+            for (at, (out, code)) in out.iter_mut().zip(codes.codes).enumerate() {
+                let (level, low) = (codes.levels[at / 16], codes.lows[at / 16]);
+                let code = if form.bits == 8 { code ^ 128 } else { code };
+                let whole = (i32::from(code) - form.zero) as f32;
+                *out = whole * (d * f32::from(level)) + m * f32::from(low);
+            }
+        }
+    }
+    true
+}
+
+/// Codes by steps of `size` bytes: whole bytes; or the low four bits of steps s and s + 4 in one byte, then the higher bits
+/// of all steps.
 #[inline(always)]
-fn pack(bits: usize, steps: &[[u8; BLOCK]; 8], out: &mut [u8]) {
+fn pack(bits: usize, size: usize, steps: &[[u8; 4 * MOST_WIDTH]; 8], out: &mut [u8]) {
     if bits == 8 {
-        out.chunks_exact_mut(BLOCK)
+        out.chunks_exact_mut(size)
             .zip(steps)
-            .for_each(|(out, step)| out.copy_from_slice(step));
+            .for_each(|(out, step)| out.copy_from_slice(&step[..size]));
         return;
     }
-    let (low, high) = out.split_at_mut(RECORD / 2);
-    for (index, low) in low.chunks_exact_mut(BLOCK).enumerate() {
+    let (low, high) = out.split_at_mut(size * 4);
+    for (index, low) in low.chunks_exact_mut(size).enumerate() {
         for (at, low) in low.iter_mut().enumerate() {
             *low = (steps[index][at] & 15) | (steps[index + 4][at] << 4);
         }
     }
     let width = bits - 4; // 1: all steps in one byte; 2: four steps in each of two
-    for (index, high) in high.chunks_exact_mut(BLOCK).enumerate() {
+    for (index, high) in high.chunks_exact_mut(size).enumerate() {
         let together = 8 / width;
         for (at, high) in high.iter_mut().enumerate() {
             let part = &steps[index * together..(index + 1) * together];
@@ -209,21 +337,13 @@ fn pack(bits: usize, steps: &[[u8; BLOCK]; 8], out: &mut [u8]) {
 /// Rows of a group in float32: (outputs, inputs).
 #[cfg(target_arch = "x86_64")]
 fn widen(form: Form, group: &[u8], inputs: usize, out: &mut [f32]) {
-    super::avx2::widen(form, group, inputs, out);
+    if form.width == MOST_WIDTH {
+        super::avx512::widen(form, group, inputs, out);
+    } else {
+        super::avx2::widen(form, group, inputs, out);
+    }
 }
 
 /// Never called: without a kernel no matrix is rearranged.
 #[cfg(not(target_arch = "x86_64"))]
 fn widen(_: Form, _: &[u8], _: usize, _: &mut [f32]) {}
-
-impl Codes {
-    /// Nothing yet.
-    #[inline(always)]
-    pub(super) fn empty() -> Self {
-        Self {
-            codes: [0; BLOCK],
-            scales: [0.0; 2],
-            minima: [0.0; 2],
-        }
-    }
-}
