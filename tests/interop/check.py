@@ -56,7 +56,7 @@ def main():
     folder = pathlib.Path(arguments.model or scratch / "model")
     if not arguments.model:
         tiny_model(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.randint(0, model.config.vocab_size, (2, 24), generator=torch.Generator().manual_seed(3))
     checks = []
     with torch.no_grad():

@@ -10,16 +10,22 @@ use std::time::Instant;
 const PROCESS: u64 = 160 << 20;
 /// What a run reaches of the speed of a plain matrix product: measured on SmolLM2-135M with 2 threads.
 const EFFICIENCY: f64 = 0.5;
-/// Logits that are alive at once, as lore-model bounds them, three times over: themselves, their softmax, their gradient.
-const LOGITS: u64 = 3 * (16 << 20) * 4;
-/// The same on a GPU: 64 M logits in float32, and their gradient in bfloat16.
+/// Logits that are alive at once, as lore-model bounds them.
+const LOGITS: u64 = (16 << 20) * 4;
+/// With the tape they are there three times over: themselves, their softmax, their gradient.
+const TAPED_LOGITS: u64 = 3;
+/// On a GPU: 64 M logits in float32, and their gradient in bfloat16.
 const LOGITS_ON_GPU: u64 = (64 << 20) * 6;
-/// Floats that one token needs in one layer at the peak of the backward pass, in units of the hidden width, of the MLP's
-/// width, and of heads times the longest example: measured on SmolLM2-135M with adapters on all linear layers (6.5 MB a token
-/// in all), with a tenth on top.
+/// Floats that one token needs in one layer at the peak of the tape's backward pass, in units of the hidden width, of the
+/// MLP's width, and of heads times the longest example: measured on SmolLM2-135M, with a tenth on top.
 const KEPT_HIDDEN: f64 = 44.0;
 const KEPT_MLP: f64 = 16.0;
 const KEPT_SCORES: f64 = 6.0;
+/// Rows, in the same units, that the layer at work needs besides what is kept.
+const WORK_HIDDEN: f64 = 8.0;
+const WORK_MLP: f64 = 3.0;
+/// Weights of a quantised matrix that are unpacked at once on the CPU.
+const UNPACKED: u64 = 2 * (4 << 20);
 
 /// What a run should take, from the sizes of model, adapter and examples, and from the speed of this machine's products.
 ///
@@ -41,7 +47,7 @@ pub(crate) fn estimate(
         memory_bytes: base.decoder.size_in_bytes() as u64
             + unpacked(base)
             + optimiser
-            + activations(base, settings, data)
+            + activations(base, settings, data)?
             + PROCESS,
         available_bytes: available(base),
         disk_bytes: checkpoint * kept + trained * 4 + (8 << 20),
@@ -104,18 +110,18 @@ fn weights(base: &Base) -> Result<u64, RunError> {
         .sum())
 }
 
-/// A quantised matrix is unpacked while it is multiplied, one at a time; the largest is the output projection.
+/// A quantised matrix is unpacked while it is multiplied, in pieces on the CPU and as a whole elsewhere.
 fn unpacked(base: &Base) -> u64 {
     let shape = base.decoder.settings();
-    if base.is_quantised() {
-        (shape.vocab_size * shape.hidden_size * 4) as u64
-    } else {
-        0
+    match (base.is_quantised(), base.decoder.device().is_cpu()) {
+        (false, _) => 0,
+        (true, true) => UNPACKED,
+        (true, false) => (shape.vocab_size * shape.hidden_size * 4) as u64,
     }
 }
 
 /// What the backward pass needs of the largest micro-batch.
-fn activations(base: &Base, settings: &TrainingSettings, data: &Data) -> u64 {
+fn activations(base: &Base, settings: &TrainingSettings, data: &Data) -> Result<u64, RunError> {
     let shape = base.decoder.settings();
     let longest = data
         .sets
@@ -134,19 +140,27 @@ fn activations(base: &Base, settings: &TrainingSettings, data: &Data) -> u64 {
         } else {
             layers * kept
         };
-        return (tokens * kept) as u64 + LOGITS_ON_GPU;
+        return Ok((tokens * kept) as u64 + LOGITS_ON_GPU);
     }
-    let kept = if settings.gradient_checkpointing {
-        layers * shape.hidden_size as f64 + kept_a_token(shape, longest)
+    let hidden = shape.hidden_size as f64;
+    let taped = settings.method == TrainingMethod::Full || !base.decoder.device().is_cpu();
+    let (kept, work, logits) = if taped {
+        (taped_a_token(shape, longest), 0.0, TAPED_LOGITS)
     } else {
-        layers * kept_a_token(shape, longest)
+        let work = WORK_HIDDEN * hidden + WORK_MLP * shape.intermediate_size as f64;
+        (kept_a_token(base, settings)?, work, 1)
     };
-    let head = LOGITS.min((tokens * shape.vocab_size as f64) as u64 * 12);
-    (tokens * kept * 4.0) as u64 + head
+    let all = if settings.gradient_checkpointing {
+        layers * hidden + kept
+    } else {
+        layers * kept
+    };
+    let head = LOGITS.min((tokens * shape.vocab_size as f64) as u64 * 4);
+    Ok((tokens * (all + work) * 4.0) as u64 + head * logits)
 }
 
-/// Floats of one layer and token that the backward pass needs.
-fn kept_a_token(shape: &Settings, longest: f64) -> f64 {
+/// Floats of one layer and token that the tape keeps.
+fn taped_a_token(shape: &Settings, longest: f64) -> f64 {
     KEPT_HIDDEN * shape.hidden_size as f64
         + KEPT_MLP * shape.intermediate_size as f64
         + KEPT_SCORES * shape.num_attention_heads as f64 * longest
@@ -157,6 +171,24 @@ fn kept_on_gpu(shape: &Settings) -> f64 {
     let (queries, keys) = (shape.query_size(), shape.key_value_size());
     let floats = 2 * shape.hidden_size + 2 * queries + 2 * keys + 2 * shape.intermediate_size;
     floats as f64 * 2.0 * 1.5
+}
+
+/// Floats of one layer and token that the step without a tape keeps: the residual stream twice, queries, keys, values and
+/// what attention gives, gate and up, what each adapter has between its factors, and what is normed where the
+/// family norms more.
+fn kept_a_token(base: &Base, settings: &TrainingSettings) -> Result<f64, RunError> {
+    let shape = base.decoder.settings();
+    let (queries, keys) = (shape.query_size(), shape.key_value_size());
+    let mut kept = 2 * shape.hidden_size + 2 * queries + 2 * keys + 2 * shape.intermediate_size;
+    if shape.qk_norm {
+        kept += queries + keys;
+    }
+    if shape.sandwich_norms {
+        kept += 2 * shape.hidden_size;
+    }
+    let targets = lora_config(settings, &base.name).targets(&base.decoder)?;
+    let ranks: usize = targets.iter().map(|(_, rank, _)| rank).sum();
+    Ok(kept as f64 + ranks as f64 / shape.layers.len().max(1) as f64)
 }
 
 /// Wall time: forward and backward products of all tokens, and the evaluations.

@@ -69,11 +69,13 @@ impl Catalog {
             .await
             .map_err(CatalogError::sql("begin to read passages"))?;
         for some in ids.chunks(IDS_A_STATEMENT) {
-            let mut builder = select(collection, some);
+            let mut builder = QueryBuilder::new("");
+            select(&mut builder, collection, some);
             let rows = builder.build().fetch_all(&mut *snapshot).await;
             for row in rows.map_err(CatalogError::sql("read passages"))? {
-                let passage = passage(&row)?;
-                found.insert(passage.chunk_id, passage);
+                if let Some(passage) = passage(&row)? {
+                    found.insert(passage.chunk_id, passage);
+                }
             }
         }
         snapshot
@@ -86,25 +88,29 @@ impl Catalog {
     }
 }
 
-fn select(collection: &str, ids: &[ChunkId]) -> QueryBuilder<Sqlite> {
-    let mut builder = QueryBuilder::new(
+/// The chunks, each with its document where it can be found. A left join, because it is the one whose order no planner changes:
+/// SQLite's began with the collection's versions otherwise and read all of its chunks, 190 ms where it holds 100,000.
+fn select(builder: &mut QueryBuilder<Sqlite>, collection: &str, ids: &[ChunkId]) {
+    builder.push(
         "SELECT c.*, v.number, v.title, v.metadata, v.document_id, d.name FROM chunks c \
-         JOIN versions v ON v.id = c.version_id AND v.state = 'active' JOIN documents d ON d.id = v.document_id \
-         WHERE v.collection = ",
+         LEFT JOIN versions v ON v.id = c.version_id AND v.state = 'active' AND v.collection = ",
     );
     builder
         .push_bind(collection.to_owned())
-        .push(" AND c.id IN (");
+        .push(" LEFT JOIN documents d ON d.id = v.document_id WHERE c.id IN (");
     let mut list = builder.separated(", ");
     for id in ids {
         list.push_bind(id.to_string());
     }
     builder.push(")");
-    builder
 }
 
-fn passage(found: &SqliteRow) -> Result<StoredPassage, CatalogError> {
-    Ok(StoredPassage {
+/// `None` where the chunk's version is not the one to be found in this collection.
+fn passage(found: &SqliteRow) -> Result<Option<StoredPassage>, CatalogError> {
+    if row::get::<Option<&str>>(found, "document_id")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(StoredPassage {
         chunk_id: row::id(found, "id")?,
         document_id: row::id(found, "document_id")?,
         document_name: row::get(found, "name")?,
@@ -121,5 +127,36 @@ fn passage(found: &SqliteRow) -> Result<StoredPassage, CatalogError> {
         page: row::optional_number(found, "page")?,
         metadata: row::metadata(found, "metadata")?,
         tokens: row::number(found, "tokens")?,
-    })
+    }))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn passages_are_found_by_their_ids_and_not_by_way_of_the_collection() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(folder.path().join("catalog.db"))
+            .await
+            .unwrap();
+        let version = VersionId::derive(DocumentId::derive("c", "d"), 1);
+        let ids = [0, 1].map(|ordinal| ChunkId::derive(version, ordinal));
+        let mut builder = QueryBuilder::new("EXPLAIN QUERY PLAN ");
+        select(&mut builder, "c", &ids);
+        let plan = builder.build().fetch_all(&catalog.reader).await.unwrap();
+        let steps: Vec<String> = plan
+            .iter()
+            .map(|step| row::get(step, "detail").unwrap())
+            .collect();
+        assert!(
+            steps[0].starts_with("SEARCH c ") && steps[0].ends_with("(id=?)"),
+            "{steps:?}"
+        );
+        assert!(
+            steps.iter().all(|step| !step.starts_with("SCAN")),
+            "{steps:?}"
+        );
+    }
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::config::{
-    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Retrieval,
-    Server, Services, Storage, Telemetry, Trainer,
+    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Precision,
+    Retrieval, Server, Services, Storage, Telemetry, Trainer,
 };
 use crate::layers::Layers;
 use crate::reader::Reader;
@@ -105,6 +105,7 @@ fn models(reader: &mut Reader<'_>) -> Models {
         offline: reader.bool("models.offline"),
         generator: required(reader, "models.generator"),
         embedder: required(reader, "models.embedder"),
+        precision: precision(reader),
         onnxruntime: required(reader, "models.onnxruntime"),
         pdfium: required(reader, "models.pdfium"),
         threads: threads(reader),
@@ -141,6 +142,12 @@ fn required(reader: &mut Reader<'_>, key: &'static str) -> String {
         );
     }
     text
+}
+
+fn precision(reader: &mut Reader<'_>) -> Precision {
+    let known = [("float32", Precision::Float32), ("int8", Precision::Int8)];
+    let chosen = reader.choice("models.precision", &known);
+    chosen.unwrap_or(Precision::Float32)
 }
 
 fn threads(reader: &mut Reader<'_>) -> NonZeroUsize {

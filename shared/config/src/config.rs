@@ -76,6 +76,8 @@ pub struct Models {
     pub generator: String,
     /// Name in the catalogue, or path, of the embedder of new collections.
     pub embedder: String,
+    /// The numbers that embedders compute with where they come as weights.
+    pub precision: Precision,
     /// Name in the catalogue, or path, of the ONNX Runtime library.
     pub onnxruntime: String,
     /// Name in the catalogue, or path, of the PDFium library.
@@ -95,6 +97,15 @@ pub enum Device {
     Cpu,
     /// A GPU, or nothing.
     Cuda,
+}
+
+/// The numbers that an embedder computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits: exact.
+    Float32,
+    /// 8 bits: faster, slightly different vectors.
+    Int8,
 }
 
 /// `[dense]`

@@ -98,6 +98,7 @@ pub const KEYS: &[Key] = &[
     key("models.offline", Bool(false)),
     key("models.generator", Text("qwen2.5-coder-0.5b-instruct")),
     key("models.embedder", Text("multilingual-e5-small")),
+    key("models.precision", Text("float32")),
     key("models.reranker", Text("")),
     key("models.onnxruntime", Text("onnxruntime")),
     key("models.pdfium", Text("pdfium")),

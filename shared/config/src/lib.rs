@@ -21,8 +21,8 @@ mod secret;
 mod size;
 
 pub use config::{
-    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Retrieval,
-    Server, Services, Storage, Telemetry, Trainer,
+    Answer, Backend, Config, Dense, Device, Generator, Ingest, LogFormat, Models, Precision,
+    Retrieval, Server, Services, Storage, Telemetry, Trainer,
 };
 pub use key::{DefaultValue, KEYS, Key};
 pub use layers::{Origin, Setting};

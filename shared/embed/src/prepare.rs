@@ -6,6 +6,7 @@ use crate::{
     embedder::Embedder,
     fingerprint::fingerprint,
     onnx::{self, E5s1, EncoderSpec, ModelPaths, SafeTensorsFiles, Weights},
+    runtime::adds_exactly,
 };
 use std::{
     fs::{self, File},
@@ -122,10 +123,11 @@ impl Export {
         }
         let temporary = Temporary(self.path.with_extension("onnx.part"));
         tracing::info!(model = settings.files.name, to = %self.path.display(), "exporting to ONNX");
-        let data = self.path.with_extension(DATA);
+        let data = Temporary(self.path.with_extension(DATA));
+        let _unfinished = Temporary(data.0.with_extension("data.part"));
         let paths = ModelPaths {
             graph: &temporary.0,
-            data: &data,
+            data: &data.0,
         };
         onnx::export(&self.weights, &self.spec, settings.precision, &paths)?;
         let cosine = match self.purpose {
@@ -133,6 +135,7 @@ impl Export {
             Purpose::Rerank => None,
         };
         fs::rename(&temporary.0, &self.path).map_err(EmbedError::write(&self.path))?;
+        data.keep();
         remove_older(&self.path, stem(settings.precision, self.purpose));
         Ok(Prepared {
             onnx: self.path,
@@ -149,7 +152,13 @@ fn stem(precision: Precision, purpose: Purpose) -> String {
     } else {
         ""
     };
-    format!("lore-{head}{}-", precision.as_str())
+    // Machines of both kinds may share a folder.
+    let kind = match precision {
+        Precision::Float32 => "float32",
+        Precision::Int8 if adds_exactly() => "vnni8",
+        Precision::Int8 => "int8",
+    };
+    format!("lore-{head}{kind}-")
 }
 
 /// Compares the vectors of the model at `onnx` with those that are known of it.
@@ -185,8 +194,14 @@ fn lock(dir: &Path) -> Result<File, EmbedError> {
     Ok(file)
 }
 
-/// A file that is removed unless it was renamed.
+/// A file that is removed unless it was renamed, or is to be kept.
 struct Temporary(PathBuf);
+
+impl Temporary {
+    fn keep(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {

@@ -43,6 +43,15 @@ pub(crate) fn environment(path: &Path) -> Result<Environment, EmbedError> {
     Ok(environment)
 }
 
+/// Whether the processor adds products of 8-bit numbers in 32 bits (VNNI, Arm's dot product), so that weights may use all 8.
+pub(crate) fn adds_exactly() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let adds = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let adds = cfg!(target_arch = "aarch64");
+    adds
+}
+
 /// The number of physical cores that this process may use; at least 1.
 ///
 /// Two hardware threads of one core gain nothing in matrix products. Where the system does not tell cores from threads,

@@ -82,16 +82,7 @@ pub enum Precision {
     /// 32 bits: exact.
     #[default]
     Float32,
-    /// Weights in 8 bits and products in 8 bits, but for the second half of each feed-forward part; inputs are quantised as they
-    /// come, so that texts are computed one by one: a smaller, faster, slightly different model.
+    /// Weights in 8 bits and products in 8 bits (but for the second half of each feed-forward part on processors without VNNI);
+    /// inputs are quantised as they come, so that texts are computed one by one: a smaller, faster, slightly different model.
     Int8,
-}
-
-impl Precision {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Float32 => "float32",
-            Self::Int8 => "int8",
-        }
-    }
 }

@@ -7,15 +7,19 @@ mod attention;
 mod deltas;
 mod gate;
 mod integers;
-mod math;
+pub(crate) mod math;
 mod product;
+mod rows;
+mod softmax;
 mod tiles;
 mod window;
 
 pub(crate) use attention::{Heads, Query, attend_few};
 pub(crate) use deltas::{Deltas, Factors};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products};
+pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
+pub(crate) use rows::{NormRows, RotateRows};
+pub(crate) use softmax::softmax_within;
 pub(crate) use tiles::{Queries, attend_many};
 pub(crate) use window::visible;
 

@@ -98,6 +98,11 @@ impl Adapter {
             .filter_map(|(slot, pair)| Some((slot, pair.as_ref()?)))
     }
 
+    /// How many pairs come before the one at `slot`.
+    pub(crate) fn index(&self, slot: usize) -> usize {
+        self.pairs().take_while(|(other, _)| *other < slot).count()
+    }
+
     /// What PEFT calls `adapter_config.json`.
     pub fn config(&self) -> &LoraConfig {
         &self.config

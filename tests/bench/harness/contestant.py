@@ -46,8 +46,10 @@ class Contestant:
                 return json.loads(line)
         self.process.wait()
         self.errors.seek(0)
-        tail = self.errors.read().decode(errors="replace").strip().splitlines()[-4:]
-        raise Missing(f"it ended with {self.process.returncode}: {' | '.join(tail)}")
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        # What follows an error of Rust's is a backtrace; a traceback of Python's ends with its error.
+        first = next((number for number, line in enumerate(lines) if line.startswith("Error:")), len(lines) - 2)
+        raise Missing(f"it ended with {self.process.returncode}: {' | '.join(lines[max(first, 0):][:4])}")
 
     def stop(self):
         if self.process:

@@ -85,7 +85,8 @@ def section(result):
     for name, entry in result["contestants"].items():
         cells = [cell(entry["measures"][measure["key"]]) for measure in result["measures"]]
         facts = entry["facts"]
-        cells += [f"{facts['peak_bytes'] / 1e6:,.0f} MB", f"{facts['load_seconds']:.1f} s", facts["version"]]
+        loaded = f"{facts['load_seconds']:.1f} s" if "load_seconds" in facts else "–"
+        cells += [f"{facts['peak_bytes'] / 1e6:,.0f} MB", loaded, facts.get("version", facts["name"])]
         yield f"| {name} | " + " | ".join(cells) + " |"
     for name, reason in result["missing"].items():
         yield f"| {name} | missing: {reason.replace('|', '/')}" + " |" * (len(result["measures"]) + 3)

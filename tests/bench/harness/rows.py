@@ -101,14 +101,21 @@ def training(options):
     from .contestant import Contestant
 
     example = environment.TARGET / "debug/examples/lora_step"
+    folder = data.FOLDER / model
     contestants = [
-        Contestant("lore", [example, gguf(model), *settings], models=[model]),
-        peer("PEFT", "peft_step.py", gguf(model), *settings, group="peft", models=[model]),
+        peer("PEFT", "peft_step.py", folder, *settings, group="peft", models=[model], prepare=lambda: float32(model, folder)),
+        Contestant("lore", [example, folder, *settings], models=[model]),
     ]
     measures = [TOKENS, Measure("peak memory", "GB", "peak_bytes", 1e-9)]
     verdicts = [Ratio("lore", "PEFT", "rate", least=1.2), Ratio("lore", "PEFT", "peak_bytes", most=0.7)]
     work = f"a LoRA step of {settings[0]} × {settings[1]} tokens, float32, rank 16 on all linear layers"
     yield Case(5, f"training, {model}", work, contestants, measures, verdicts, limits.by_arithmetic, warm_up=False, most_rounds=3)
+
+
+def float32(model, folder):
+    """The model as a folder of float32 safetensors, which both read; made with transformers, so PEFT comes first."""
+    if not (folder / "model.safetensors").exists():
+        subprocess.run([sys.executable, PEERS / "hf_folder.py", gguf(model), folder], check=True, capture_output=True)
 
 
 def exported():
@@ -148,8 +155,10 @@ def ingesting(options):
     onnx = ("--onnx", exported(), "--tokenizer", environment.models_dir() / EMBEDDER / "tokenizer.json")
     needed = ["onnxruntime", "pdfium", EMBEDDER, "smollm2-135m-instruct"]
     threads = ("--threads", options.threads)
+    lore = ("lore_ingest.py", "--lore", environment.LORE, "--files", files, *threads)
     contestants = [
-        peer("lore", "lore_ingest.py", "--lore", environment.LORE, "--data", data.FOLDER / "ingest", "--files", files, *threads, models=needed),
+        peer("lore", *lore, "--data", data.FOLDER / "ingest", models=needed),
+        peer("lore, int8", *lore, "--data", data.FOLDER / "ingest-int8", "--precision", "int8", models=needed),
         peer("Haystack", "haystack_ingest.py", *onnx, "--folder", data.FOLDER / "fastembed", "--files", files, *threads, group="haystack", models=needed),
     ]
     measures = [
@@ -158,8 +167,12 @@ def ingesting(options):
         Measure("chunks", "", "chunks"),
         Measure("chunks/s", "", "chunks_per_second"),
     ]
-    verdicts = [Ratio("lore", "Haystack", "rate", least=3.0), Bound("lore", "outside", "%", most=25)]
-    work = f"{count} good files of ../shared/data/documents, from upload until all can be found; float32 embedder from the same ONNX file"
+    verdicts = [
+        Ratio("lore", "Haystack", "rate", least=3.0),
+        Ratio("lore, int8", "Haystack", "rate", least=3.0),
+        Bound("lore", "outside", "%", most=25),
+    ]
+    work = f"{count} good files of ../shared/data/documents, from upload until all can be found; the embedder's float32 ONNX file in both"
     yield Case(7, "ingesting", work, contestants, measures, verdicts, warm_up=False, most_rounds=3)
 
 

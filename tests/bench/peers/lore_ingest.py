@@ -16,6 +16,7 @@ parser.add_argument("--lore", required=True)
 parser.add_argument("--data", required=True)
 parser.add_argument("--files", required=True, help="a JSON array of paths")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--precision", default="float32")
 options = parser.parse_args()
 TOGETHER = 50
 
@@ -43,14 +44,14 @@ def stages(server):
     """Seconds of each stage so far, those in which the embedder computed, and chunks."""
     text = server.text("/metrics")
     seconds = {stage: float(value) for stage, value in re.findall(r'lore_ingest_stage_seconds_sum\{stage="(\w+)"\} (\S+)', text)}
-    computing = re.search(r"lore_embed_batch_seconds_sum (\S+)", text)
+    computing = re.search(r"^lore_embed_batch_seconds_sum (\S+)", text, re.MULTILINE)
     seconds["computing"] = float(computing[1]) if computing else 0.0
-    chunks = re.search(r"lore_ingest_chunks_total (\S+)", text)
+    chunks = re.search(r"^lore_ingest_chunks_total (\S+)", text, re.MULTILINE)
     return seconds, float(chunks[1]) if chunks else 0.0
 
 
 def load():
-    server = Server(options.lore, options.data, threads=options.threads)
+    server = Server(options.lore, options.data, options.threads, precision=options.precision)
     server.wait_ready()
     with open(options.files) as file:
         files = json.load(file)

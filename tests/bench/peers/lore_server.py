@@ -1,5 +1,6 @@
 """A running `lore serve` of this benchmark, with a data folder of its own."""
 
+import atexit
 import http.client
 import json
 import os
@@ -12,12 +13,13 @@ import time
 class Server:
     """Starts the server; `wait_ready` gives the seconds until `/readyz` says so."""
 
-    def __init__(self, lore, data, threads=2, generator="smollm2-135m-instruct"):
+    def __init__(self, lore, data, threads=2, generator="smollm2-135m-instruct", precision="float32"):
         self.data = pathlib.Path(data)
         self.data.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
             "LORE_MODELS_GENERATOR": generator,
             "LORE_MODELS_THREADS": str(threads),
+            "LORE_MODELS_PRECISION": precision,
             "LORE_MODELS_OFFLINE": "true",
             "LORE_DATA_DIR": str(self.data),
             "LORE_LISTEN": "127.0.0.1:0",
@@ -25,8 +27,9 @@ class Server:
         }
         self.log = open(self.data / "bench.log", "w")
         self.began = time.perf_counter()
-        self.process = subprocess.Popen([lore, "serve"], env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen([lore, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=self.log)
         self.port = None
+        atexit.register(self.stop)
 
     def wait_ready(self, longest=120):
         while time.perf_counter() - self.began < longest:
@@ -83,6 +86,8 @@ class Server:
         self.checked("DELETE", path)
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        """Ends the server, where it has not ended; also when this process ends."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
         self.log.close()

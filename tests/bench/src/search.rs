@@ -7,10 +7,10 @@ use clap::Args;
 use lore_config::{Config, LoadOptions};
 use lore_embed::{EmbedError, EmbedderRegistry};
 use lore_gateway::{Adapters, GatewayParts, GatewaySettings, GatewayState, NoGenerator};
-use lore_index::{DenseIndex, TantivyReader};
+use lore_index::{DenseIndex, LexicalReader, TantivyReader};
 use lore_types::ChunkId;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +18,8 @@ use std::time::Instant;
 
 /// Passages of an answer.
 const LIMIT: usize = 10;
+/// Candidates of each side, as the settings have them by default.
+const CANDIDATES: usize = 50;
 
 /// Questions.
 #[derive(Args)]
@@ -57,8 +59,9 @@ impl Search {
         let questions = Arc::new(self.questions()?);
         let dense = Arc::new(folder.dense()?);
         let recall = runtime.block_on(self.recall(&*dense, &questions, &ids))?;
+        let parts = runtime.block_on(parts(&folder, &*dense, &questions))?;
         let state = runtime.block_on(gateway(&folder, dense))?;
-        let facts = json!({ "recall_at_10": recall, "chunks": ids.len() });
+        let facts = json!({ "recall_at_10": recall, "chunks": ids.len(), "parts_ms": parts });
         serve("lore", began, facts, |_| {
             let mut times = runtime.block_on(one_by_one(&state, &questions))?;
             let seconds: f64 = times.iter().sum();
@@ -114,7 +117,7 @@ impl Search {
 
 /// A gateway as `lore serve` makes it, without embedder and language model.
 async fn gateway(folder: &Folder, dense: Arc<dyn DenseIndex>) -> Result<GatewayState> {
-    let config = Config::load(LoadOptions::default())?;
+    let config = Config::load(LoadOptions::default().process_env())?;
     let absent = |name: &str| {
         Err(EmbedError::unavailable(
             name,
@@ -134,6 +137,42 @@ async fn gateway(folder: &Folder, dense: Arc<dyn DenseIndex>) -> Result<GatewayS
         adapters: Adapters::none(),
         settings: GatewaySettings::from(&config),
     }))
+}
+
+/// The median milliseconds of what a search is made of, each alone.
+async fn parts(
+    folder: &Folder,
+    dense: &dyn DenseIndex,
+    questions: &[Question],
+) -> Result<BTreeMap<&'static str, f64>> {
+    let catalog = folder.catalog().await?;
+    let lexical = TantivyReader::open(folder.lexical());
+    let mut times: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    for Question { text, vector } in questions.iter().take(100) {
+        let mut start = Instant::now();
+        let mut note = |part, start: &mut Instant| {
+            let times = times.entry(part).or_default();
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            *start = Instant::now();
+        };
+        catalog.collection(COLLECTION).await?;
+        note("collection", &mut start);
+        let near = dense.search(COLLECTION, vector, None, CANDIDATES).await?;
+        note("dense", &mut start);
+        let said = lexical.search(COLLECTION, text, None, CANDIDATES).await?;
+        note("lexical", &mut start);
+        let ids: Vec<ChunkId> = near.iter().chain(&said).map(|one| one.chunk_id).collect();
+        catalog.passages(COLLECTION, &ids).await?;
+        note("passages", &mut start);
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_unstable_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    Ok(times
+        .into_iter()
+        .map(|(part, times)| (part, median(times)))
+        .collect())
 }
 
 async fn ask(state: &GatewayState, question: &Question) -> Result<()> {

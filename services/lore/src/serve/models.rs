@@ -1,6 +1,8 @@
 use crate::exit::{Exit, Failure};
 use lore_config::{Backend, Config, Models};
-use lore_embed::{EmbedError, EmbedFiles, EmbedProfile, EmbedSettings, EmbedderRegistry};
+use lore_embed::{
+    EmbedError, EmbedFiles, EmbedProfile, EmbedSettings, EmbedderRegistry, Precision,
+};
 use lore_models::{
     Catalogue, EmbedTraits, ModelEntry, ModelError, ModelFiles, Pooling, Role, Store,
     StoreSettings, Task,
@@ -129,6 +131,10 @@ impl ModelStore {
             .map_err(unavailable)?;
         let mut settings = EmbedSettings::new(EmbedFiles::find(name, &files.dir)?, runtime);
         settings.threads = self.settings.threads.get();
+        settings.precision = match self.settings.precision {
+            lore_config::Precision::Float32 => Precision::Float32,
+            lore_config::Precision::Int8 => Precision::Int8,
+        };
         settings.profile = files.entry.as_ref().map(profile).unwrap_or_default();
         Ok(settings)
     }

@@ -1,7 +1,7 @@
 //! How the bytes of a constant come about.
 
 use super::{Weights, e5s1::BLOCK};
-use crate::EmbedError;
+use crate::{EmbedError, runtime::adds_exactly};
 
 /// Elements that are read at a time.
 const PIECE: usize = 1 << 20;
@@ -25,7 +25,7 @@ pub(crate) enum Fill {
         rows: usize,
         columns: usize,
     },
-    /// The scale of each row: its largest absolute value / [`INT8_MAX`].
+    /// The scale of each row: its largest absolute value / that of an 8-bit weight.
     RowScales {
         tensor: String,
         rows: usize,
@@ -43,9 +43,11 @@ pub(crate) enum Fill {
     BlockScales { tensor: String, len: usize },
 }
 
-/// The largest 8-bit weight. Seven bits are used: with eight, the sum of two products overflows the 16 bits that processors
-/// without VNNI add in, and the lowest cosine to the known vectors fell from 0.987 to 0.979 (all-MiniLM-L6-v2).
-pub(crate) const INT8_MAX: f32 = 63.0;
+/// The largest 8-bit weight on processors that add products of 8 bits in 32 ([`adds_exactly`]).
+const WHOLE: f32 = 127.0;
+/// The largest 8-bit weight on others. Seven bits are used: with eight, the sum of two products overflows the 16 bits that they
+/// add in, and the lowest cosine to the known vectors fell from 0.987 to 0.979 (all-MiniLM-L6-v2).
+const HALF: f32 = 63.0;
 
 /// Takes the next bytes of a constant.
 type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), EmbedError> + 's;
@@ -177,11 +179,8 @@ fn transposed(matrix: &[f32], rows: usize, columns: usize) -> impl Iterator<Item
 /// What a row of weights is divided by to fit into 8 bits; 1 for a row of zeros.
 fn scale_of(row: &[f32]) -> f32 {
     let largest = row.iter().fold(0f32, |max, w| max.max(w.abs()));
-    if largest > 0.0 {
-        largest / INT8_MAX
-    } else {
-        1.0
-    }
+    let limit = if adds_exactly() { WHOLE } else { HALF };
+    if largest > 0.0 { largest / limit } else { 1.0 }
 }
 
 fn divide_by_scale(row: &mut [f32]) {

@@ -7,7 +7,7 @@ use super::{
     graph::Value,
     proto::{Attribute, DataType},
 };
-use crate::{EmbedError, Precision};
+use crate::{EmbedError, Precision, runtime::adds_exactly};
 
 /// One linear layer: `inputs` numbers to `outputs` numbers per token.
 pub(super) struct Linear<'n> {
@@ -31,8 +31,9 @@ impl EncoderGraph<'_> {
     ) -> Result<Value, EmbedError> {
         let (weight, bias) = self.names_of(layer, part);
         let name = format!("{layer}_{part:?}");
-        // the widest range of inputs is there: in 8 bits it alone cost half of what all layers cost together (see `Precision`)
-        let precision = if part == Part::Output {
+        // The widest range of inputs is there: with weights of 7 bits it alone cost half of what all layers cost together (see
+        // `Precision`).
+        let precision = if part == Part::Output && !adds_exactly() {
             Precision::Float32
         } else {
             self.precision

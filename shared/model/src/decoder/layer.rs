@@ -3,7 +3,7 @@ use super::cache::KvCache;
 use super::linear::{AdaptedRows, Linear};
 use super::rotary::Angles;
 use crate::error::{ModelError, Result};
-use crate::kernels::{Gated, Heads};
+use crate::kernels::{Gated, Heads, NormRows};
 use crate::lora::Adapter;
 use crate::settings::{Activation, LayerSettings, Settings};
 use crate::weights::{Matrix, Source};
@@ -300,11 +300,11 @@ pub(super) fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     if crate::cuda::computes(x) {
         return Ok(crate::cuda::rms_norm(&x.contiguous()?, None, weight, eps)?.1);
     }
-    Ok(candle_nn::ops::rms_norm(
-        &x.contiguous()?,
-        weight,
-        eps as f32,
-    )?)
+    let (x, eps) = (x.contiguous()?, eps as f32);
+    if x.device().is_cpu() {
+        return Ok(x.apply_op2_no_bwd(weight, &NormRows { eps })?);
+    }
+    Ok(candle_nn::ops::rms_norm(&x, weight, eps)?)
 }
 
 fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {

@@ -1,4 +1,5 @@
 use crate::error::{ModelError, Result};
+use crate::kernels::RotateRows;
 use crate::settings::{RopeScaling, RopeSettings};
 use candle_core::{Device, Tensor};
 use std::f64::consts::TAU;
@@ -61,6 +62,10 @@ impl Angles {
         #[cfg(feature = "cuda")]
         if crate::cuda::computes(x) {
             return crate::cuda::rotate(&x.contiguous()?, self, false);
+        }
+        if x.device().is_cpu() {
+            let x = x.contiguous()?;
+            return Ok(x.apply_op3_no_bwd(&self.cos, &self.sin, &RotateRows)?);
         }
         let rotated =
             candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?;

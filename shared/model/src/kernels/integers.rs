@@ -14,7 +14,7 @@ mod blocks;
 mod lanes;
 mod round;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, widen_blocks};
 pub(crate) use round::IntegerRows;
 
 use candle_core::quantized::GgmlDType;
@@ -222,6 +222,9 @@ mod tests {
             if widths().is_empty() {
                 eprintln!("SKIPPED: this processor has no AVX2");
             }
+            let mut plain = vec![0f32; dense.len()];
+            assert!(widen_blocks(dtype, &bytes, &mut plain));
+            assert_eq!(plain, dense, "{dtype:?}");
             for width in widths() {
                 let lanes = Lanes::of_width(width, &bytes, dtype, 32, 512).expect("a form");
                 assert_eq!(lanes.dense(0, 32), dense, "{dtype:?}");

@@ -8,17 +8,17 @@ use std::arch::x86_64::{
 use std::slice::ChunksExact;
 
 /// Values handled side by side in the inner loops: four AVX2 registers.
-pub(super) const LANES: usize = 32;
+pub(crate) const LANES: usize = 32;
 
 /// a · b + c, fused where the caller was compiled for it (elsewhere a fused operation would be a slow library call).
 #[inline(always)]
-pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// The dot product of two slices of one length. `FUSED` says that the caller is compiled for AVX2 and FMA.
 #[inline(always)]
-pub(super) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = a_blocks
         .remainder()
@@ -87,7 +87,7 @@ pub(super) fn sum(values: &[f32]) -> f32 {
 
 /// out += weight · row.
 #[inline(always)]
-pub(super) fn add_scaled<const FUSED: bool>(out: &mut [f32], weight: f32, row: &[f32]) {
+pub(crate) fn add_scaled<const FUSED: bool>(out: &mut [f32], weight: f32, row: &[f32]) {
     for (out, value) in out.iter_mut().zip(row) {
         *out = multiply_add::<FUSED>(weight, *value, *out);
     }
@@ -97,7 +97,7 @@ pub(super) fn add_scaled<const FUSED: bool>(out: &mut [f32], weight: f32, row: &
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2; e^r by its series to the seventh power, 2^n by the exponent bits.
 #[inline(always)]
-pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
+pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer, which then stands in the low bits
     let clamped = x.clamp(-87.0, 88.0);
     let shifted = multiply_add::<FUSED>(clamped, std::f32::consts::LOG2_E, ROUND);

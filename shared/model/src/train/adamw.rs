@@ -1,5 +1,6 @@
 use super::gradients::Gradients;
 use super::parameters::Parameters;
+use super::update::Update;
 use crate::error::{ModelError, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,12 @@ impl AdamW {
         }
         for ((named, gradient), moments) in parameters.vars().iter().zip(all).zip(&mut self.moments)
         {
+            if gradient.device().is_cpu() {
+                let corrected = [learning_rate / correction1, correction2.sqrt()];
+                let update = Update::new(self.settings, learning_rate, corrected);
+                update.apply(named.var.as_tensor(), gradient, moments)?;
+                continue;
+            }
             let squared = gradient.sqr()?;
             let updated = match moments.take() {
                 Some(old) => Moments {
@@ -139,7 +146,8 @@ impl AdamW {
         crate::cuda::adamw(&tensors.collect::<Vec<_>>(), step)
     }
 
-    /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`.
+    /// The state by the parameters' names, for a checkpoint: `{name}.first` and `{name}.second`. The tensors follow later
+    /// steps.
     pub fn state(&self, parameters: &Parameters) -> BTreeMap<String, Tensor> {
         let named = parameters.vars().iter().zip(&self.moments);
         let entries = named

@@ -1,5 +1,6 @@
 use super::dropout::Dropout;
 use super::example::Example;
+use super::explicit;
 use super::gradients::Gradients;
 use super::loss::{Predictions, head_loss};
 use super::ops::{Causal, gated, rms_norm, rotate};
@@ -159,19 +160,6 @@ fn pass<'a>(
     ))
 }
 
-fn predictions(examples: &[Example]) -> Predictions {
-    let mut first = 0u32;
-    let (mut rows, mut labels) = (Vec::new(), Vec::new());
-    for example in examples {
-        for (position, label) in example.predictions() {
-            rows.push(first + position);
-            labels.push(label);
-        }
-        first += u32::try_from(example.tokens.len()).unwrap_or(u32::MAX);
-    }
-    Predictions { rows, labels }
-}
-
 /// Summed loss of a micro-batch and its gradients, both divided by `normaliser`: the labels that count in the whole
 /// effective batch, so that micro-batches of any sizes add up to one batch.
 ///
@@ -189,6 +177,28 @@ pub fn gradients(
     if on_tape(decoder, Some(parameters)) {
         return super::tape::gradients(decoder, parameters, examples, normaliser, settings);
     }
+    let threads = decoder.threads();
+    threads.install(|| {
+        if explicit::applies(decoder) && !parameters.is_full() {
+            explicit::gradients(decoder, parameters, examples, normaliser, settings)
+        } else {
+            compute(decoder, parameters, examples, normaliser, settings)
+        }
+    })
+}
+
+/// [`gradients`] by candle's tape, whatever the device: what the step without a tape is held against.
+///
+/// # Errors
+/// As [`gradients`].
+pub fn tape_gradients(
+    decoder: &Decoder,
+    parameters: &Parameters,
+    examples: &[Example],
+    normaliser: usize,
+    settings: TrainSettings,
+) -> Result<(f64, Gradients)> {
+    let decoder = parameters.decoder(decoder);
     let threads = decoder.threads();
     threads.install(|| compute(decoder, parameters, examples, normaliser, settings))
 }
@@ -224,7 +234,7 @@ fn compute(
         decoder,
         pass.adapter,
         &normed,
-        &predictions(examples),
+        &Predictions::of(examples),
         scale,
         Some((parameters, &mut gradients)),
     )?;
@@ -285,8 +295,12 @@ pub fn evaluate(
     }
     let threads = decoder.threads();
     threads.install(|| {
+        let predictions = Predictions::of(examples);
+        if explicit::applies(decoder) {
+            let sum = explicit::loss(decoder, adapter, examples)?;
+            return Ok((sum, predictions.labels.len()));
+        }
         let x = hidden(decoder, adapter, examples)?;
-        let predictions = predictions(examples);
         let normed = rms_norm(&x, &decoder.norm, decoder.settings().rms_norm_eps)?;
         let loss = head_loss(decoder, adapter, &normed, &predictions, 1.0, None)?;
         Ok((loss.sum, predictions.labels.len()))
@@ -295,15 +309,7 @@ pub fn evaluate(
 
 /// The residual stream after the last layer of the training path, without dropout and without a graph.
 fn hidden(decoder: &Decoder, adapter: Option<&Adapter>, examples: &[Example]) -> Result<Tensor> {
-    let (pass, tokens) = pass(
-        decoder,
-        adapter,
-        examples,
-        Dropout {
-            share: 0.0,
-            seed: 0,
-        },
-    )?;
+    let (pass, tokens) = pass(decoder, adapter, examples, Dropout::NONE)?;
     let mut x = decoder.embed(&tokens)?;
     for layer in &decoder.layers {
         x = layer.train(&x.detach(), &pass)?;
@@ -323,6 +329,10 @@ pub fn train_logits(
     #[cfg(feature = "cuda")]
     if on_tape(decoder, None) {
         return super::tape::logits(decoder, adapter, examples);
+    }
+    if explicit::applies(decoder) {
+        let threads = decoder.threads();
+        return threads.install(|| explicit::logits(decoder, adapter, examples));
     }
     let x = hidden(decoder, adapter, examples)?;
     let normed = rms_norm(&x, &decoder.norm, decoder.settings().rms_norm_eps)?;

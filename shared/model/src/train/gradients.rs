@@ -1,4 +1,4 @@
-use super::parameters::Parameters;
+use super::parameters::{NamedVar, Parameters};
 use crate::error::{ModelError, Result};
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
@@ -15,6 +15,22 @@ impl Gradients {
         Self {
             tensors: vec![None; parameters.vars().len()],
         }
+    }
+
+    /// From values for each parameter, in their order.
+    pub(super) fn from_values(
+        parameters: &Parameters,
+        values: Vec<Option<Vec<f32>>>,
+    ) -> Result<Self> {
+        let tensor = |(values, named): (Option<Vec<f32>>, &NamedVar)| {
+            let like = named.var.as_tensor();
+            let tensor = values.map(|values| Tensor::from_vec(values, like.dims(), like.device()));
+            Ok(tensor.transpose()?)
+        };
+        let tensors = values.into_iter().zip(parameters.vars()).map(tensor);
+        Ok(Self {
+            tensors: tensors.collect::<Result<_>>()?,
+        })
     }
 
     /// Adds what a backward pass left for the parameters that it reached.

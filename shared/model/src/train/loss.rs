@@ -1,3 +1,4 @@
+use super::example::Example;
 use super::gradients::Gradients;
 use super::parameters::Parameters;
 use crate::decoder::Decoder;
@@ -15,6 +16,37 @@ const LOGITS: usize = 16 << 20;
 pub(super) struct Predictions {
     pub(super) rows: Vec<u32>,
     pub(super) labels: Vec<u32>,
+}
+
+impl Predictions {
+    /// What examples predict, with rows counted through all of them.
+    pub(super) fn of(examples: &[Example]) -> Self {
+        let mut first = 0u32;
+        let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        for example in examples {
+            for (position, label) in example.predictions() {
+                rows.push(first + position);
+                labels.push(label);
+            }
+            first += u32::try_from(example.tokens.len()).unwrap_or(u32::MAX);
+        }
+        Self { rows, labels }
+    }
+
+    /// # Errors
+    /// A label that is no token of the vocabulary.
+    pub(super) fn check(&self, vocabulary: usize) -> Result<()> {
+        match self
+            .labels
+            .iter()
+            .find(|label| **label as usize >= vocabulary)
+        {
+            None => Ok(()),
+            Some(label) => Err(ModelError::Invalid(format!(
+                "label {label} is not in the vocabulary of {vocabulary}"
+            ))),
+        }
+    }
 }
 
 /// The summed cross-entropy and, where gradients are wanted, its derivative by the normed rows.
@@ -35,15 +67,7 @@ pub(super) fn head_loss(
     mut collect: Option<(&Parameters, &mut Gradients)>,
 ) -> Result<HeadLoss> {
     let vocabulary = decoder.settings().vocab_size;
-    if let Some(label) = predictions
-        .labels
-        .iter()
-        .find(|label| **label as usize >= vocabulary)
-    {
-        return Err(ModelError::Invalid(format!(
-            "label {label} is not in the vocabulary of {vocabulary}"
-        )));
-    }
+    predictions.check(vocabulary)?;
     let piece = (LOGITS / vocabulary).max(1);
     let mut sum = 0.0;
     let mut gradient = collect.is_some().then(|| normed.zeros_like()).transpose()?;

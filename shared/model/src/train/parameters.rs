@@ -1,8 +1,10 @@
+use super::explicit::Memory;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
 use crate::lora::{Adapter, LoraConfig, LoraPair};
 use crate::random::Random;
 use candle_core::{DType, Tensor, Var};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How the second factor begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Parameters {
     adapter: Adapter,
     /// The base model whose weights are the variables.
     decoder: Option<Decoder>,
+    /// What one micro-batch leaves for the next.
+    memory: Mutex<Memory>,
 }
 
 /// One trained tensor with its name in PEFT's files (without prefix and suffix), or in the base model's.
@@ -99,6 +103,7 @@ impl Parameters {
             vars,
             adapter: Adapter::new(config, tracked),
             decoder: None,
+            memory: Mutex::default(),
         })
     }
 
@@ -123,6 +128,7 @@ impl Parameters {
             vars,
             adapter: Adapter::new(LoraConfig::default(), none),
             decoder: Some(decoder),
+            memory: Mutex::default(),
         })
     }
 
@@ -192,6 +198,10 @@ impl Parameters {
                 .set(&tensor.to_dtype(DType::F32)?.to_device(device)?)?;
         }
         Ok(())
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn vars(&self) -> &[NamedVar] {

@@ -1,9 +1,11 @@
 use super::dequantise;
 use super::packed::{Bytes, Packed};
 use crate::error::Result;
+use crate::kernels::with_values;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Storage, Tensor};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A frozen weight matrix (outputs, inputs).
@@ -104,6 +106,31 @@ impl Matrix {
         Ok(x.contiguous()?.apply_op1(FrozenLinear {
             weight: self.clone(),
         })?)
+    }
+
+    /// Hands the matrix in float32 to `with`, some outputs at a time, so that what is dequantised for it stays in the cache:
+    /// their range and their rows, (outputs, inputs).
+    ///
+    /// # Errors
+    /// A matrix that is not on the CPU or neither float32 nor quantised.
+    pub(crate) fn each_piece(&self, mut with: impl FnMut(Range<usize>, &[f32])) -> Result<()> {
+        let (outputs, inputs) = self.dims()?;
+        match self {
+            Self::Packed(weight) => {
+                let together = Packed::together(inputs);
+                for first in (0..outputs).step_by(together) {
+                    let end = (first + together).min(outputs);
+                    with(first..end, &weight.dense_rows(first..end)?);
+                }
+            }
+            Self::Dense(_) | Self::Quantised(_) => {
+                with_values(&self.dense()?.contiguous()?, |all| {
+                    with(0..outputs, all);
+                    Ok(())
+                })?
+            }
+        }
+        Ok(())
     }
 
     /// The rows of `ids` (any number) as float32: (ids, inputs).

@@ -1,10 +1,11 @@
 use super::dequantise;
 use crate::error::Result;
-use crate::kernels::{IntegerRows, Lanes, PackedRows, products};
+use crate::kernels::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
 use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Dequantised weights that are alive at once: 4 MiB.
@@ -156,6 +157,24 @@ impl Packed {
         }
     }
 
+    /// Outputs whose dequantised weights stay in the cache together.
+    pub(super) fn together(inputs: usize) -> usize {
+        (CACHED / inputs.max(1)).next_multiple_of(8)
+    }
+
+    /// The rows of some outputs as float32. The range begins at a multiple of 8.
+    pub(super) fn dense_rows(&self, outputs: Range<usize>) -> Result<Vec<f32>> {
+        match &self.stored {
+            Stored::Lanes(lanes) => Ok(lanes.dense(outputs.start, outputs.len())),
+            Stored::Blocks(bytes) => {
+                let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
+                let rows = bytes.get().get(outputs.start * width..outputs.end * width);
+                let count = outputs.len() * self.inputs;
+                dequantise::dequantise(rows.unwrap_or_default(), self.dtype, count)
+            }
+        }
+    }
+
     /// The whole matrix as float32.
     pub(super) fn dense(&self) -> Result<Tensor> {
         let values = match &self.stored {
@@ -191,7 +210,13 @@ impl Packed {
             Stored::Blocks(bytes) => {
                 let width = self.inputs / self.dtype.block_size() * self.dtype.type_size();
                 let row = bytes.get().get(index * width..(index + 1) * width);
-                dequantise::dequantise(row.ok_or_else(missing)?, self.dtype, self.inputs)
+                let row = row.ok_or_else(missing)?;
+                // candle wakes a pool of its own for each call, whose threads then wait for more by spinning.
+                let mut values = vec![0f32; self.inputs];
+                if widen_blocks(self.dtype, row, &mut values) {
+                    return Ok(values);
+                }
+                dequantise::dequantise(row, self.dtype, self.inputs)
             }
         }
     }

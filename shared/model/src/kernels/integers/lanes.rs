@@ -2,6 +2,7 @@ use super::BLOCK;
 use super::blocks::{Codes, unpack};
 use super::round::Panel;
 use candle_core::quantized::GgmlDType;
+use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -279,6 +280,30 @@ impl Form {
 }
 
 crate::kernels::dispatch!(rearrange, rearrange_body, (form: Form, dtype: GgmlDType, rows: &[u8], out: &mut [u8]));
+
+/// GGUF's blocks in float32, on this thread: for a row or a few. `false` where the format is none of [`Form`].
+pub(crate) fn widen_blocks(dtype: GgmlDType, bytes: &[u8], out: &mut [f32]) -> bool {
+    let Some(form) = Form::of(dtype, MOST_WIDTH) else {
+        return false;
+    };
+    let blocks = bytes.chunks_exact(dtype.type_size());
+    for (bytes, out) in blocks.zip(out.chunks_exact_mut(dtype.block_size())) {
+        for (index, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            let codes = unpack(dtype, bytes, index);
+            let (d, m) = (
+                f16::from_bits(codes.d).to_f32(),
+                f16::from_bits(codes.m).to_f32(),
+            );
+            for (at, (out, code)) in out.iter_mut().zip(codes.codes).enumerate() {
+                let (level, low) = (codes.levels[at / 16], codes.lows[at / 16]);
+                let code = if form.bits == 8 { code ^ 128 } else { code };
+                let whole = (i32::from(code) - form.zero) as f32;
+                *out = whole * (d * f32::from(level)) + m * f32::from(low);
+            }
+        }
+    }
+    true
+}
 
 /// Codes by steps of `size` bytes: whole bytes; or the low four bits of steps s and s + 4 in one byte, then the higher bits
 /// of all steps.
