@@ -4,6 +4,7 @@
 // SONAMES: its file names, newest first. MISSING: the code, CUDA_ERROR_NO_DEVICE or what the library has for it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +23,22 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int missing(void) { return MISSING; }
 
+// NVRTC looks for its second library by name alone, and finds it where it is open already.
+static void open_builtins(const char *folder, size_t length) {
+    char pattern[4096];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%.*s/libnvrtc-builtins.so.*", (int)length, folder);
+    if (glob(pattern, 0, NULL, &found) != 0) return;
+    for (size_t i = 0; i < found.gl_pathc; i++) dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_GLOBAL);
+    globfree(&found);
+}
+
 static void *open_in(const char *folder, size_t length, const char *soname) {
     char path[4096];
     if (snprintf(path, sizeof path, "%.*s/%s", (int)length, folder, soname) >= (int)sizeof path) return NULL;
-    return dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    void *library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    if (library && strncmp(soname, "libnvrtc", 8) == 0) open_builtins(folder, length);
+    return library;
 }
 
 // In the folders of LORE_CUDA_PATH (with colons between them), where the loader looks, and in the usual places.

@@ -83,8 +83,9 @@ fn gradients_are_those_of_automatic_differentiation() {
             let examples = examples();
             let (loss, own) =
                 pass::gradients(&decoder, &parameters, &examples, 20, settings).expect("gradients");
-            let (other, graph) = train::gradients(&decoder, &parameters, &examples, 20, settings)
-                .expect("gradients");
+            let (other, graph) =
+                train::tape_gradients(&decoder, &parameters, &examples, 20, settings)
+                    .expect("gradients");
             assert!(
                 (loss - other).abs() < 1e-5 * other,
                 "{family}: the loss is {loss}, not {other}"
