@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-TOLERANCE = 1e-4  # absolute, float32
+TOLERANCE = 1e-4  # float32, for logits up to 1; larger logits round proportionally more, as in Lore's own parity check
 
 
 def tiny_model(folder):
@@ -41,8 +41,9 @@ def lore_logits(lore, model, adapter, ids, scratch):
 
 def compare(what, ours, theirs):
     difference = (ours - theirs).abs().max().item()
-    good = difference <= TOLERANCE
-    print(json.dumps({"check": what, "largest_difference": difference, "tolerance": TOLERANCE, "passed": good}))
+    tolerance = TOLERANCE * max(1.0, theirs.abs().max().item())
+    good = difference <= tolerance
+    print(json.dumps({"check": what, "largest_difference": difference, "tolerance": tolerance, "passed": good}))
     return good
 
 

@@ -224,8 +224,11 @@ fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters
         .all_logits(&ids(&reference["input_ids"]), Some(&own))
         .expect("logits");
     let worst = distance(&logits, &reference["logits_after_training"]);
+    // One undecided value moves all that is learned after it: torch's own float64 and SDPA runs of `llama-untied` end
+    // 4e-4 to 8e-4 from its reference.
+    let limit = if firsts.undecided() > 0.0 { 1e-3 } else { 1e-4 };
     assert!(
-        worst < 1e-4,
+        worst < limit,
         "{}: logits after training are off by {worst}",
         name(folder)
     );
