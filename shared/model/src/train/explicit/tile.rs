@@ -121,21 +121,21 @@ unsafe fn tile<const R: usize, const V: usize>(place: &Place) {
     // SAFETY: as above; the last row of the right factor is read with masks, since nothing may follow it.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); V]; R];
-        let (mut left, mut right) = (Lefts::new(place), place.right);
+        let (mut left, mut right) = (place.left, place.right);
         for _ in 1..place.depth {
             let mut b = [_mm512_setzero_ps(); V];
             for (v, b) in b.iter_mut().enumerate() {
                 *b = _mm512_loadu_ps(right.add(v * LANES));
             }
-            accumulate(&mut sums, &left, b);
-            left.advance(place.left_step);
+            accumulate(&mut sums, left, place.left_row, b);
+            left = left.add(place.left_step);
             right = right.add(place.right_step);
         }
         let mut b = [_mm512_setzero_ps(); V];
         for (v, b) in b.iter_mut().enumerate() {
             *b = _mm512_maskz_loadu_ps(place.masks[v], right.add(v * LANES));
         }
-        accumulate(&mut sums, &left, b);
+        accumulate(&mut sums, left, place.left_row, b);
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let out = place.out.add(r * place.out_step + v * LANES);
@@ -150,42 +150,18 @@ unsafe fn tile<const R: usize, const V: usize>(place: &Place) {
     }
 }
 
-/// Every third row of the left factor: the two between are one and two steps from it, which an address can say by itself,
-/// so that all pointers stay in registers.
-struct Lefts {
-    rows: [*const f32; ROWS / 3],
-    row_step: usize,
-}
-
-impl Lefts {
-    fn new(place: &Place) -> Self {
-        let row = |third: usize| place.left.wrapping_add(3 * third * place.left_row);
-        Self {
-            rows: [row(0), row(1), row(2), row(3)],
-            row_step: place.left_row,
-        }
-    }
-
-    #[inline(always)]
-    fn advance(&mut self, step: usize) {
-        for row in &mut self.rows {
-            *row = row.wrapping_add(step);
-        }
-    }
-}
-
 #[expect(unsafe_code, reason = "called by `tile` alone")]
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn accumulate<const R: usize, const V: usize>(
     sums: &mut [[__m512; V]; R],
-    left: &Lefts,
+    left: *const f32,
+    row_step: usize,
     b: [__m512; V],
 ) {
     for (r, sums) in sums.iter_mut().enumerate() {
-        let place = left.rows[r / 3].wrapping_add(r % 3 * left.row_step);
         // SAFETY: `multiply` has checked the last row.
-        let a = unsafe { _mm512_set1_ps(*place) };
+        let a = unsafe { _mm512_set1_ps(*left.add(r * row_step)) };
         for (sum, b) in sums.iter_mut().zip(b) {
             *sum = _mm512_fmadd_ps(a, b, *sum);
         }
