@@ -79,8 +79,9 @@ impl Engine {
 
     /// Computes the next piece of the first prompt that is not finished.
     ///
-    /// Prompts and answers are computed by the same products, in which a row gets the same bits in any company: so an
-    /// answer depends neither on what was cached nor on who else is being answered.
+    /// Prompts and answers are computed by the same products, in which a row gets the same bits in any company. What
+    /// differs in its last bits is a prompt of which more or less was cached: its attention is summed in tiles from eight
+    /// tokens on, and an adapter is multiplied as a matrix from nine rows on.
     fn prefill(&mut self) {
         let Some(running) = self
             .running

@@ -123,7 +123,7 @@ fn training_follows_peft_step_by_step() {
     follows_peft(gradients, false);
 }
 
-/// Every weight, also those whose first change hangs on the order of a sum: the tape sums as torch does.
+/// Every weight, also those whose first change hangs on the order of a sum.
 #[test]
 fn the_tape_follows_peft_to_every_weight() {
     follows_peft(tape_gradients, true);
