@@ -24,7 +24,7 @@ enum Change {
 ///
 /// # Guarantees
 /// A commit that succeeds has all of it, even where Tantivy's writer failed in between (a full disk, say): the stage is
-/// then played again into a new writer.
+/// then played again into a new writer. A dropped stage has no thread left that writes.
 pub(super) struct Stage {
     index: Index,
     fields: Fields,
@@ -73,18 +73,24 @@ impl Stage {
         }
         let result = self.try_commit();
         if result.is_err() {
-            self.writer = None;
+            self.end_writer();
         } else {
             self.staged.clear();
         }
         result
     }
 
-    /// Stops the writer once its merges are done.
-    pub(super) fn close(mut self) -> tantivy::Result<()> {
-        self.writer
-            .take()
-            .map_or(Ok(()), IndexWriter::wait_merging_threads)
+    /// Ends the writer once its merges are done. Merely dropped, it would leave threads behind that remove the files of its
+    /// successor, which they do not know.
+    fn end_writer(&mut self) {
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        // One that failed does not wait for its merges; what it had begun to tidy up is over after this.
+        let _ = writer.garbage_collect_files().wait();
+        if let Err(error) = writer.wait_merging_threads() {
+            tracing::warn!(%error, "the writer of a lexical index did not end well");
+        }
     }
 
     fn stage(&mut self, change: Change) -> tantivy::Result<()> {
@@ -92,7 +98,7 @@ impl Stage {
         if self.writer.is_some() {
             let result = self.play(self.staged.len() - 1);
             if result.is_err() {
-                self.writer = None;
+                self.end_writer();
             }
             result?;
         }
@@ -126,10 +132,13 @@ impl Stage {
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(MOST_REMOVED);
         writer.set_merge_policy(Box::new(policy));
+        // A writer numbers its changes on from the last commit, its first like the commit itself. A removal of that number
+        // is taken for done in segments that lost chunks with the commit; so nothing at all gets it.
+        writer.run([])?;
         self.writer = Some(writer);
         let result = self.play(0);
         if result.is_err() {
-            self.writer = None;
+            self.end_writer();
         }
         result
     }
@@ -155,6 +164,12 @@ impl Stage {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.end_writer();
     }
 }
 

@@ -21,8 +21,9 @@ pub struct TantivyWriter {
 }
 
 struct Shelf {
-    root: Root,
     open: Mutex<HashMap<String, Arc<Mutex<Option<Stage>>>>>,
+    /// Given up last, so that nobody else writes before the stages have ended.
+    root: Root,
 }
 
 impl TantivyWriter {
@@ -34,8 +35,8 @@ impl TantivyWriter {
         let root = Root::open(root.into())?;
         Ok(Self {
             shelf: Arc::new(Shelf {
-                root,
                 open: Mutex::default(),
+                root,
             }),
         })
     }
@@ -94,12 +95,7 @@ impl Shelf {
     fn remove(&self, collection: &str) -> Result<(), IndexError> {
         let slot = self.slot(collection);
         let mut stage = lock(&slot);
-        if let Some(stage) = stage.take()
-            && let Err(error) = stage.close()
-        {
-            // The index goes away all the same; what is left of its writer fails by itself.
-            tracing::warn!(collection, %error, "the writer of a removed lexical index did not end well");
-        }
+        drop(stage.take());
         self.root.remove(collection)
     }
 }

@@ -5,6 +5,7 @@ use lore_index::{
 use lore_types::{ChunkId, Filter};
 use proptest::prelude::*;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use tempfile::TempDir;
 
@@ -414,4 +415,67 @@ fn a_text_is_found_by_itself() {
         let found = runtime.block_on(found(&reader, &text));
         prop_assert!(found.contains(&chunk("a", 0, "").chunk.id), "{}", text);
     });
+}
+
+/// Ends are followed by starts at once, while what was written before is still being merged.
+#[tokio::test]
+async fn chunks_written_again_by_successors_are_there_once() {
+    let root = tempfile::tempdir().unwrap();
+    let all: Vec<_> = (0..24)
+        .map(|number| chunk(&format!("d{number}"), 0, "words"))
+        .collect();
+    let mut written = BTreeSet::new();
+    for start in 0..60 {
+        let writer = TantivyWriter::open(root.path()).unwrap();
+        writer.create("c").await.unwrap();
+        for (commit, size) in [(0, 1 + start % 5), (1, 1 + start % 3)] {
+            let first = (start * 7 + commit * 3) % all.len();
+            let some: Vec<_> = all.iter().cycle().skip(first).take(size).cloned().collect();
+            writer.upsert("c", &some).await.unwrap();
+            writer.commit("c").await.unwrap();
+            written.extend(some.iter().map(|one| one.chunk.id));
+        }
+        assert_eq!(held(&writer).await, written, "start {start}");
+    }
+    assert_eq!(written.len(), all.len());
+}
+
+/// A process that was killed after a commit leaves its merges to its successor, whose first removal must not be taken for
+/// one that the commit had done.
+#[tokio::test]
+async fn what_a_killed_process_did_not_merge_is_removed_all_the_same() {
+    let chunks: Vec<_> = (0..10)
+        .map(|ordinal| chunk("a", ordinal, "words"))
+        .collect();
+    let (root, writer, _reader) = filled(&chunks[..4]).await;
+    writer.upsert("c", &chunks[4..]).await.unwrap();
+    writer.commit("c").await.unwrap();
+    drop(writer);
+    remove_without_merging(&root, &chunks[0]);
+    let writer = TantivyWriter::open(root.path()).unwrap();
+    writer.upsert("c", &chunks[1..2]).await.unwrap();
+    writer.commit("c").await.unwrap();
+    drop(writer); // and with it the merge
+    let writer = TantivyWriter::open(root.path()).unwrap();
+    let expected = chunks[1..].iter().map(|one| one.chunk.id).collect();
+    assert_eq!(held(&writer).await, expected);
+}
+
+/// What is on disk when a process is killed right after the commit of a removal.
+fn remove_without_merging(root: &TempDir, chunk: &IndexedChunk) {
+    let index = tantivy::Index::open_in_dir(root.path().join("c")).unwrap();
+    let field = index.schema().get_field("chunk").unwrap();
+    let mut writer: tantivy::IndexWriter = index.writer_with_num_threads(1, 20 << 20).unwrap();
+    writer.set_merge_policy(Box::new(tantivy::indexer::NoMergePolicy));
+    let id = chunk.chunk.id.0;
+    writer.delete_term(tantivy::Term::from_field_bytes(field, id.as_bytes()));
+    writer.commit().unwrap();
+}
+
+/// The chunks of `c`, none of them twice.
+async fn held(writer: &TantivyWriter) -> BTreeSet<ChunkId> {
+    let held = writer.chunks("c").await.unwrap();
+    let distinct: BTreeSet<_> = held.iter().map(|id| id.chunk_id).collect();
+    assert_eq!(held.len(), distinct.len(), "{held:?}");
+    distinct
 }
