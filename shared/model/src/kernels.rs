@@ -8,16 +8,18 @@ mod deltas;
 mod gate;
 mod integers;
 pub(crate) mod math;
-mod product;
+pub(crate) mod product;
 mod rows;
 mod softmax;
 mod tiles;
 mod window;
 
 pub(crate) use attention::{Heads, Query, attend_few};
-pub(crate) use deltas::{Deltas, Factors};
+pub(crate) use deltas::{Delta, Deltas, Factors};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
+pub(crate) use integers::{
+    IntegerRows, Lanes, MANY_ROWS, PackedLayer, PackedRows, products, products_of_few, widen_blocks,
+};
 pub(crate) use rows::{NormRows, RotateRows};
 pub(crate) use softmax::softmax_within;
 pub(crate) use tiles::{Queries, attend_many};
@@ -47,6 +49,22 @@ macro_rules! dispatch {
     };
 }
 pub(crate) use dispatch;
+
+/// Asks for values that are read soon, from memory that no cache holds.
+fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(64 / size_of::<f32>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        #[expect(
+            unsafe_code,
+            reason = "every x86-64 processor takes this hint; the address is that of a borrowed slice"
+        )]
+        // SAFETY: see the reason above.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+}
 
 /// A contiguous CPU tensor of float32 whose values can be read, as long as this is alive.
 pub(crate) struct CpuValues<'a, Guard> {

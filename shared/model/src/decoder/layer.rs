@@ -1,12 +1,12 @@
 use super::attention::{Cached, attend_cached};
 use super::cache::KvCache;
-use super::linear::{AdaptedRows, Linear};
+use super::linear::{self, AdaptedRows, Linear};
 use super::rotary::Angles;
 use crate::error::{ModelError, Result};
 use crate::kernels::{Gated, Heads, NormRows};
 use crate::lora::Adapter;
 use crate::settings::{Activation, LayerSettings, Settings};
-use crate::weights::{Matrix, Source};
+use crate::weights::Source;
 use candle_core::{Device, Tensor};
 use std::ops::Range;
 
@@ -68,19 +68,14 @@ impl Pass<'_> {
     }
 
     pub(crate) fn linear(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
-        linear.infer(x, &self.groups(linear.slot), self.integers)
+        let [y] = self.linears([linear], x)?;
+        Ok(y)
     }
-}
 
-impl Pass<'_> {
     /// Several linear layers of one x.
     fn linears<const N: usize>(&self, linears: [&Linear; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let products = Matrix::products(&linears.map(|linear| &linear.weight), x, self.integers)?;
-        let mut adapted = linears
-            .iter()
-            .zip(products)
-            .map(|(linear, product)| linear.adapt(product, x, &self.groups(linear.slot)));
-        let results: Vec<Tensor> = adapted.by_ref().collect::<Result<_>>()?;
+        let groups = linears.map(|linear| self.groups(linear.slot));
+        let results = linear::infer(&linears, x, &groups, self.integers)?;
         results
             .try_into()
             .map_err(|_| ModelError::Invalid("a product is missing".to_owned()))

@@ -1,8 +1,8 @@
 use crate::error::Result;
-use crate::kernels::{Deltas, Factors};
+use crate::kernels::{Delta, Deltas, Factors, MANY_ROWS, PackedLayer, cpu_values};
 use crate::lora::LoraPair;
-use crate::weights::{Matrix, Source};
-use candle_core::{Device, Tensor};
+use crate::weights::{Matrix, Packed, Source};
+use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 
 /// Rows of one adapter up to which it is applied row by row.
@@ -57,35 +57,22 @@ impl Linear {
         })
     }
 
-    /// (rows, inputs) → (rows, outputs), without a graph.
-    pub(crate) fn infer(
-        &self,
-        x: &Tensor,
-        groups: &[AdaptedRows<'_>],
-        integers: bool,
-    ) -> Result<Tensor> {
-        self.adapt(self.weight.product(x, integers)?, x, groups)
-    }
-
     /// Adds bias and adapters to x · Wᵀ.
-    pub(crate) fn adapt(
-        &self,
-        product: Tensor,
-        x: &Tensor,
-        groups: &[AdaptedRows<'_>],
-    ) -> Result<Tensor> {
+    fn adapt(&self, product: Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
         let base = self.with_bias(product)?;
-        match groups {
-            groups if groups.iter().all(|group| group.pair.is_none()) => Ok(base),
-            groups if groups.iter().all(AdaptedRows::is_few) => {
-                let factors = groups
-                    .iter()
-                    .filter_map(|group| Some((group.rows.clone(), group.factors?)));
-                base.inplace_op2(&x.contiguous()?, &Deltas(factors.collect()))?;
-                Ok(base)
-            }
-            many => add_deltas(&base, x, many),
+        if groups.iter().all(|group| group.pair.is_none()) {
+            return Ok(base);
         }
+        let plain = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.is_contiguous();
+        let mut pairs = groups.iter().filter_map(|group| group.pair);
+        if base.device().is_cpu()
+            && plain(&base)
+            && pairs.all(|pair| plain(&pair.a) && plain(&pair.b))
+        {
+            add_deltas_in_place(&base, x, groups)?;
+            return Ok(base);
+        }
+        add_deltas(&base, x, groups)
     }
 
     fn with_bias(&self, y: Tensor) -> Result<Tensor> {
@@ -110,6 +97,88 @@ impl Linear {
     }
 }
 
+/// Linear layers of one x, without a graph: (rows, inputs) → (rows, outputs) of each. `groups` are the adapted rows of each
+/// layer, none where no row has an adapter.
+pub(crate) fn infer(
+    linears: &[&Linear],
+    x: &Tensor,
+    groups: &[Vec<AdaptedRows<'_>>],
+    integers: bool,
+) -> Result<Vec<Tensor>> {
+    let few = x.dim(0)? < MANY_ROWS && groups.iter().flatten().all(AdaptedRows::is_few);
+    if integers
+        && few
+        && let Some(results) = infer_few(linears, x, groups)?
+    {
+        return Ok(results);
+    }
+    let matrices: Vec<&Matrix> = linears.iter().map(|linear| &linear.weight).collect();
+    let products = Matrix::products(&matrices, x, integers)?;
+    let layers = linears.iter().zip(groups);
+    let adapted = layers
+        .zip(products)
+        .map(|((linear, groups), product)| linear.adapt(product, x, groups));
+    adapted.collect()
+}
+
+/// The same for few rows, in one go over the threads; `None` where a matrix is not quantised or not on the CPU.
+fn infer_few(
+    linears: &[&Linear],
+    x: &Tensor,
+    groups: &[Vec<AdaptedRows<'_>>],
+) -> Result<Option<Vec<Tensor>>> {
+    let rows = x.dim(0)?;
+    let biases: Vec<_> = linears
+        .iter()
+        .map(|linear| linear.bias.as_ref().map(cpu_values))
+        .collect();
+    let mut layers = Vec::with_capacity(linears.len());
+    for ((linear, bias), groups) in linears.iter().zip(&biases).zip(groups) {
+        let Matrix::Packed(packed) = &linear.weight else {
+            return Ok(None);
+        };
+        let mut factors = vec![None; if groups.is_empty() { 0 } else { rows }];
+        for group in groups {
+            factors[group.rows.clone()].fill(group.factors);
+        }
+        layers.push(PackedLayer {
+            matrix: packed.rows(),
+            bias: bias.as_ref().map(|bias| bias.get()).transpose()?,
+            factors,
+        });
+    }
+    Packed::layers(x, &layers).map(Some)
+}
+
+/// On the CPU.
+fn add_deltas_in_place(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<()> {
+    let pairs = groups.iter().filter_map(|group| Some((group, group.pair?)));
+    let factors: Vec<_> = pairs
+        .map(|(group, pair)| {
+            (
+                group,
+                cpu_values(&pair.a),
+                cpu_values(&pair.b),
+                pair.scaling,
+            )
+        })
+        .collect();
+    let mut deltas = Vec::with_capacity(factors.len());
+    for (group, a, b, scaling) in &factors {
+        let delta = match group.factors {
+            Some(factors) if group.is_few() => Delta::Few(factors),
+            _ => Delta::Many {
+                a: a.get()?,
+                b: b.get()?,
+                scaling: *scaling as f32,
+            },
+        };
+        deltas.push((group.rows.clone(), delta));
+    }
+    Ok(base.inplace_op2(&x.contiguous()?, &Deltas(deltas))?)
+}
+
+/// On any device.
 fn add_deltas(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
     let part = |group: &AdaptedRows<'_>| -> Result<Tensor> {
         let base = base.narrow(0, group.rows.start, group.rows.len())?;

@@ -1,87 +1,210 @@
-use super::{dispatch, math, values};
+use super::product::{Out, View, product_alone};
+use super::{dispatch, math, prefetch, values};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Outputs whose weights of B stand together.
+pub(super) const BLOCK: usize = 32;
 /// Products of one row above which they are spread over threads.
 const PARALLEL_FROM: usize = 64 * 1024;
-/// Outputs that one thread computes at a time.
+/// Outputs that one thread computes at a time: whole blocks.
 const PIECE: usize = 512;
-/// Outputs whose sums are kept in registers.
-const TOGETHER: usize = 64;
+/// Rows that one thread multiplies at a time where there are many.
+const ROWS: usize = 64;
 
 /// The two factors of a LoRA pair, laid out for single rows: both are read from front to back.
 #[derive(Debug)]
 pub(crate) struct Factors {
     /// (rank, inputs).
     a: Vec<f32>,
-    /// scaling · B, turned: (rank, outputs).
+    /// scaling · B: block by block, (rank, outputs of the block).
     b: Vec<f32>,
     rank: usize,
+    outputs: usize,
 }
 
 impl Factors {
     /// From A (rank, inputs) and B (outputs, rank) in float32 on the CPU.
     pub(crate) fn new(a: &Tensor, b: &Tensor, scaling: f64) -> candle_core::Result<Self> {
+        let (outputs, rank) = b.dims2()?;
+        let rows: Vec<f32> = (b.contiguous()? * scaling)?.flatten_all()?.to_vec1()?;
+        let mut blocks = Vec::with_capacity(rows.len());
+        for block in rows.chunks(BLOCK * rank.max(1)) {
+            for index in 0..rank {
+                blocks.extend(block.iter().skip(index).step_by(rank));
+            }
+        }
         Ok(Self {
             a: a.flatten_all()?.to_vec1()?,
-            b: (b.t()?.contiguous()? * scaling)?.flatten_all()?.to_vec1()?,
-            rank: a.dim(0)?,
+            b: blocks,
+            rank,
+            outputs,
         })
+    }
+
+    /// Ranges of ranks that together are all, each with about so many values of A.
+    pub(super) fn ranks_at_a_time(
+        &self,
+        values: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (rank, inputs) = (self.rank, self.a.len() / self.rank.max(1));
+        let together = (values / inputs.max(1)).max(1);
+        (0..rank)
+            .step_by(together)
+            .map(move |first| first..(first + together).min(rank))
+    }
+
+    /// Some ranks of A x: (rows of x, ranks).
+    pub(super) fn reduce(&self, x: Vec<&[f32]>, ranks: Range<usize>) -> Vec<f32> {
+        let inputs = self.a.len() / self.rank.max(1);
+        let mut inner = vec![0f32; x.len() * ranks.len()];
+        reduce(
+            &self.a[ranks.start * inputs..ranks.end * inputs],
+            &x,
+            &mut inner,
+        );
+        inner
+    }
+
+    /// B for the outputs from `first` on, a multiple of [`BLOCK`].
+    pub(super) fn block(&self, first: usize) -> Block<'_> {
+        let width = BLOCK.min(self.outputs - first);
+        let (own, next) = self.b[first * self.rank..].split_at(width * self.rank);
+        prefetch(&next[..next.len().min(own.len())]);
+        Block {
+            weights: own,
+            width,
+        }
+    }
+
+    /// Asks for what [`Factors::block`] is going to give, while something else is computed.
+    pub(super) fn prefetch(&self, first: usize) {
+        let end = (first + BLOCK).min(self.outputs);
+        prefetch(&self.b[first * self.rank..end * self.rank]);
     }
 
     /// y += scaling · B A x of one row.
     fn add(&self, x: &[f32], y: &mut [f32]) {
-        let mut inner = vec![0f32; self.rank];
+        let add = |inner: &[f32], (index, y): (usize, &mut [f32])| {
+            for (block, y) in y.chunks_mut(BLOCK).enumerate() {
+                let first = index * PIECE + block * BLOCK;
+                self.block(first).add([inner].into_iter(), y);
+            }
+        };
         if self.a.len() + self.b.len() < PARALLEL_FROM {
-            reduce(&self.a, x, &mut inner);
-            expand(&self.b, &inner, 0, y.len(), y);
+            let inner = self.reduce(vec![x], 0..self.rank);
+            y.chunks_mut(PIECE)
+                .enumerate()
+                .for_each(|piece| add(&inner, piece));
             return;
         }
-        let outputs = y.len();
-        inner
-            .par_iter_mut()
-            .zip(self.a.par_chunks(x.len()))
-            .for_each(|(inner, a)| reduce(a, x, std::slice::from_mut(inner)));
+        let ranks: Vec<Range<usize>> = self.ranks_at_a_time(1).collect();
+        let inner = ranks
+            .into_par_iter()
+            .flat_map_iter(|ranks| self.reduce(vec![x], ranks));
+        let inner: Vec<f32> = inner.collect();
         y.par_chunks_mut(PIECE)
             .enumerate()
-            .for_each(|(index, y)| expand(&self.b, &inner, index * PIECE, outputs, y));
+            .for_each(|piece| add(&inner, piece));
     }
 }
 
-#[inline(always)]
-fn reduce_body<const FUSED: bool>(a: &[f32], x: &[f32], inner: &mut [f32]) {
-    for (inner, a) in inner.iter_mut().zip(a.chunks_exact(x.len())) {
-        *inner = math::dot::<FUSED>(a, x);
-    }
+/// scaling · B of up to [`BLOCK`] outputs: (rank, outputs).
+pub(super) struct Block<'a> {
+    weights: &'a [f32],
+    width: usize,
 }
 
-/// Outputs from `first` on, of `outputs`.
-#[inline(always)]
-fn expand_body<const FUSED: bool>(
-    b: &[f32],
-    inner: &[f32],
-    first: usize,
-    outputs: usize,
-    y: &mut [f32],
-) {
-    for (index, y) in y.chunks_mut(TOGETHER).enumerate() {
-        let at = first + index * TOGETHER;
-        let mut sums = [0f32; TOGETHER];
-        for (rank, inner) in inner.iter().enumerate() {
-            let b = &b[rank * outputs + at..rank * outputs + at + y.len()];
-            math::add_scaled::<FUSED>(&mut sums[..b.len()], *inner, b);
+impl Block<'_> {
+    /// y += scaling · B · inner, which is given in pieces.
+    pub(super) fn add<'a>(&self, inner: impl Iterator<Item = &'a [f32]>, y: &mut [f32]) {
+        let (mut sums, mut weights) = ([0f32; BLOCK], self.weights);
+        let sums = &mut sums[..self.width];
+        for inner in inner {
+            let (own, rest) = weights.split_at(inner.len() * self.width);
+            expand(own, inner, sums);
+            weights = rest;
         }
-        y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
+        y.iter_mut().zip(sums).for_each(|(y, sum)| *y += *sum);
     }
 }
 
-dispatch!(reduce, reduce_body, (a: &[f32], x: &[f32], inner: &mut [f32]));
-dispatch!(expand, expand_body, (b: &[f32], inner: &[f32], first: usize, outputs: usize, y: &mut [f32]));
+#[inline(always)]
+fn reduce_body<const FUSED: bool>(a: &[f32], x: &[&[f32]], inner: &mut [f32]) {
+    let (inputs, ranks) = (
+        x.first().map_or(1, |x| x.len()),
+        inner.len() / x.len().max(1),
+    );
+    let mut rest = a;
+    for rank in 0..ranks {
+        let (own, next) = rest.split_at(inputs);
+        prefetch(&next[..inputs.min(next.len())]);
+        for (row, x) in x.iter().enumerate() {
+            inner[row * ranks + rank] = math::dot::<FUSED>(own, x);
+        }
+        rest = next;
+    }
+}
 
-/// y += scaling · B A x, row by row: for a few rows each with its own adapter, or with none. A row gets the same bits
-/// whatever other rows are computed with it.
-pub(crate) struct Deltas<'a>(pub(crate) Vec<(Range<usize>, &'a Factors)>);
+/// Outputs of one block.
+#[inline(always)]
+fn expand_body<const FUSED: bool>(b: &[f32], inner: &[f32], sums: &mut [f32]) {
+    if let Ok(sums) = <&mut [f32; BLOCK]>::try_from(&mut *sums) {
+        let mut own = *sums;
+        for (b, inner) in b.as_chunks::<BLOCK>().0.iter().zip(inner) {
+            math::add_scaled::<FUSED>(&mut own, *inner, b);
+        }
+        *sums = own;
+        return;
+    }
+    for (b, inner) in b.chunks_exact(sums.len().max(1)).zip(inner) {
+        math::add_scaled::<FUSED>(sums, *inner, b);
+    }
+}
+
+dispatch!(reduce, reduce_body, (a: &[f32], x: &[&[f32]], inner: &mut [f32]));
+dispatch!(expand, expand_body, (b: &[f32], inner: &[f32], sums: &mut [f32]));
+
+/// The adapter of some rows that follow one another.
+pub(crate) enum Delta<'a> {
+    /// For a few rows, one by one: each gets the same bits whatever other rows are computed with it.
+    Few(&'a Factors),
+    /// For many, by matrix products: A (rank, inputs) and B (outputs, rank).
+    Many {
+        a: &'a [f32],
+        b: &'a [f32],
+        scaling: f32,
+    },
+}
+
+impl Delta<'_> {
+    /// Rows that one thread computes at a time.
+    fn rows_at_a_time(&self) -> usize {
+        match self {
+            Self::Few(_) => 1,
+            Self::Many { .. } => ROWS,
+        }
+    }
+
+    /// y += scaling · B A x for rows of so many inputs and outputs.
+    fn add(&self, x: &[f32], y: &mut [f32], [inputs, outputs]: [usize; 2]) {
+        let (a, b, scaling) = match self {
+            Self::Few(factors) => return factors.add(x, y),
+            Self::Many { a, b, scaling } => (*a, *b, *scaling),
+        };
+        let (rows, rank) = (x.len() / inputs, a.len() / inputs);
+        let mut inner = vec![0f32; rows * rank];
+        let a = View::new(a, inputs).t();
+        product_alone(Out::new(&mut inner, rank), View::new(x, inputs), a);
+        inner.iter_mut().for_each(|value| *value *= scaling);
+        let (inner, b) = (View::new(&inner, rank), View::new(b, rank).t());
+        product_alone(Out::new(y, outputs).adding(true), inner, b);
+    }
+}
+
+/// y += scaling · B A x: rows, each range with its own adapter; those of no range stay as they are. The ranges are in order.
+pub(crate) struct Deltas<'a>(pub(crate) Vec<(Range<usize>, Delta<'a>)>);
 
 impl InplaceOp2 for Deltas<'_> {
     fn name(&self) -> &'static str {
@@ -95,25 +218,27 @@ impl InplaceOp2 for Deltas<'_> {
         x: &CpuStorage,
         x_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let (rows, outputs) = y_layout.shape().dims2()?;
+        let (_, outputs) = y_layout.shape().dims2()?;
         let inputs = x_layout.shape().dims2()?.1;
         let x = values(x, x_layout)?;
         let (CpuStorage::F32(y), Some((start, end))) = (y, y_layout.contiguous_offsets()) else {
             candle_core::bail!("adapters are added to contiguous rows in float32")
         };
-        let y = &mut y[start..end];
-        let mut factors = vec![None; rows];
-        for (range, own) in &self.0 {
-            factors[range.clone()].fill(Some(*own));
+        let mut rest = &mut y[start..end];
+        let mut tasks = Vec::new();
+        let mut row = 0;
+        for (range, delta) in &self.0 {
+            let (_, own) = rest.split_at_mut((range.start - row) * outputs);
+            let (own, after) = own.split_at_mut(range.len() * outputs);
+            let x = &x[range.start * inputs..range.end * inputs];
+            let rows = delta.rows_at_a_time();
+            let pieces = own.chunks_mut(rows * outputs).zip(x.chunks(rows * inputs));
+            tasks.extend(pieces.map(|(y, x)| (delta, x, y)));
+            (rest, row) = (after, range.end);
         }
-        y.par_chunks_mut(outputs)
-            .zip(x.par_chunks(inputs))
-            .zip(&factors)
-            .for_each(|((y, x), factors)| {
-                if let Some(factors) = factors {
-                    factors.add(x, y);
-                }
-            });
+        tasks
+            .into_par_iter()
+            .for_each(|(delta, x, y)| delta.add(x, y, [inputs, outputs]));
         Ok(())
     }
 }

@@ -11,9 +11,11 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
+mod few;
 mod lanes;
 mod round;
 
+pub(crate) use few::{PackedLayer, products as products_of_few};
 pub(crate) use lanes::{Lanes, widen_blocks};
 pub(crate) use round::IntegerRows;
 
@@ -28,7 +30,7 @@ pub(super) const BLOCK: usize = 32;
 /// Outputs that one thread computes at a time: a multiple of every width of [`Lanes`].
 const OUTPUTS: usize = 32;
 /// From this many rows on, threads share out the rows, not the outputs.
-const MANY_ROWS: usize = 16;
+pub(crate) const MANY_ROWS: usize = 16;
 
 /// A quantised matrix (outputs, inputs).
 #[derive(Clone, Copy)]
@@ -54,61 +56,32 @@ impl PackedRows<'_> {
 
 /// x · Wᵀ of several matrices with the same inputs, in one go: gives (rows, outputs) of each.
 pub(crate) fn products(x: &IntegerRows, matrices: &[PackedRows<'_>]) -> Result<Vec<Vec<f32>>> {
-    if x.count() >= MANY_ROWS {
-        return matrices.iter().map(|matrix| many(x, matrix)).collect();
+    let one = |matrix: &PackedRows<'_>| match matrix {
+        PackedRows::Lanes(lanes) => Some(many(x, lanes)),
+        PackedRows::Blocks { .. } => None,
+    };
+    if x.count() >= MANY_ROWS
+        && let Some(results) = matrices.iter().map(one).collect()
+    {
+        return Ok(results);
     }
-    let rows = x.count().max(1);
-    // Each thread writes whole outputs of all rows: (outputs, rows), turned round below.
-    let mut turned: Vec<Vec<f32>> = matrices
-        .iter()
-        .map(|matrix| vec![0f32; matrix.outputs() * rows])
-        .collect();
-    let pieces: Vec<(&PackedRows<'_>, usize, &mut [f32])> = matrices
-        .iter()
-        .zip(&mut turned)
-        .flat_map(|(matrix, out)| {
-            out.chunks_mut(OUTPUTS * rows)
-                .enumerate()
-                .map(move |(index, out)| (matrix, index * OUTPUTS, out))
-        })
-        .collect();
-    let least = (pieces.len() / (4 * rayon::current_num_threads())).max(1);
-    pieces
-        .into_par_iter()
-        .with_min_len(least)
-        .try_for_each(|(matrix, first, out)| some_outputs(x, matrix, first, out))?;
-    if rows == 1 {
-        return Ok(turned);
-    }
-    Ok(turned.iter().map(|values| turn(values, rows)).collect())
+    let layers: Vec<_> = matrices.iter().map(|one| PackedLayer::new(*one)).collect();
+    few::products(x, &[], &layers)
 }
 
-fn turn(values: &[f32], rows: usize) -> Vec<f32> {
-    let outputs = values.len() / rows.max(1);
-    let mut out = vec![0f32; values.len()];
-    for (output, values) in values.chunks_exact(rows).enumerate() {
-        for (row, value) in values.iter().enumerate() {
-            out[row * outputs + output] = *value;
-        }
-    }
-    out
-}
-
-/// Outputs from `first` on, as many as `out` (outputs, rows) holds.
+/// Outputs from `first` on: as many of each row as its slice in `out` holds.
 fn some_outputs(
     x: &IntegerRows,
     matrix: &PackedRows<'_>,
     first: usize,
-    out: &mut [f32],
+    out: &mut [&mut [f32]],
 ) -> Result<()> {
+    let count = out.first().map_or(0, |row| row.len());
     match matrix {
         PackedRows::Lanes(lanes) => {
-            let rows = x.count();
-            let outputs = first..first + out.len() / rows;
-            lanes.multiply(&x.panels, outputs, |output, row, sums| {
-                for (at, sum) in sums.iter().enumerate() {
-                    out[(output - first + at) * rows + row] = *sum;
-                }
+            lanes.multiply(&x.panels, first..first + count, |output, row, sums| {
+                let at = output - first;
+                out[row][at..at + sums.len()].copy_from_slice(sums);
             });
             Ok(())
         }
@@ -122,16 +95,8 @@ fn some_outputs(
 
 /// All outputs of many rows: (rows, outputs). Each thread takes whole rows, some at a time, so that their activations stay
 /// in its cache while the weights pass by.
-fn many(x: &IntegerRows, matrix: &PackedRows<'_>) -> Result<Vec<f32>> {
-    let (rows, outputs) = (x.count(), matrix.outputs());
-    let PackedRows::Lanes(lanes) = matrix else {
-        let mut turned = vec![0f32; rows * outputs];
-        turned
-            .par_chunks_mut(OUTPUTS * rows)
-            .enumerate()
-            .try_for_each(|(index, out)| some_outputs(x, matrix, index * OUTPUTS, out))?;
-        return Ok(turn(&turned, rows));
-    };
+fn many(x: &IntegerRows, lanes: &Lanes) -> Vec<f32> {
+    let (rows, outputs) = (x.count(), lanes.outputs);
     let mut out = vec![0f32; rows * outputs];
     let share = rows.div_ceil(4 * rayon::current_num_threads());
     let panels = share.div_ceil(MOST_ROWS).min(4);
@@ -149,25 +114,26 @@ fn many(x: &IntegerRows, matrix: &PackedRows<'_>) -> Result<Vec<f32>> {
                 out[at..at + sums.len()].copy_from_slice(sums);
             });
         });
-    Ok(out)
+    out
 }
 
 /// Outputs of GGUF's own blocks, dequantised.
-fn plain(x: &IntegerRows, dtype: GgmlDType, weights: &[u8], out: &mut [f32]) -> Result<()> {
+fn plain(x: &IntegerRows, dtype: GgmlDType, weights: &[u8], out: &mut [&mut [f32]]) -> Result<()> {
     let width = x.width / dtype.block_size() * dtype.type_size();
     let panels = x.panels.iter();
     let rows: Vec<Vec<f32>> = panels
         .flat_map(|panel| (0..panel.rows).map(|row| panel.row(row)))
         .collect();
-    for (weights, out) in weights.chunks_exact(width).zip(out.chunks_mut(x.count())) {
+    let count = out.first().map_or(0, |row| row.len());
+    for (output, weights) in weights.chunks_exact(width).take(count).enumerate() {
         let CpuStorage::F32(weights) = dtype
             .from_data(Cow::Borrowed(weights))
             .dequantize(x.width)?
         else {
             candle_core::bail!("a quantised row gave no float32")
         };
-        for (row, out) in rows.iter().zip(out) {
-            *out = row.iter().zip(&weights).map(|(x, weight)| x * weight).sum();
+        for (row, out) in rows.iter().zip(out.iter_mut()) {
+            out[output] = row.iter().zip(&weights).map(|(x, weight)| x * weight).sum();
         }
     }
     Ok(())

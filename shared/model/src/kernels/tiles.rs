@@ -1,5 +1,5 @@
 use super::attention::Heads;
-use super::product::{View, multiply};
+use super::product::{Out, View, product_alone};
 use super::{dispatch, math, visible};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -110,14 +110,18 @@ impl<'a> Tile<'a> {
     fn add(&mut self, keys: Range<usize>) {
         let (width, stride) = (self.heads.width, self.heads.keys * self.heads.width);
         let at = keys.start * stride + self.head * width;
-        let view = |values: &'a [f32]| View::rows(&values[at..], stride);
+        let view = |values: &'a [f32]| View {
+            values: &values[at..],
+            rows: keys.len(),
+            columns: width,
+            row_step: stride,
+            column_step: 1,
+        };
         let scores = &mut self.scores[..self.rows * keys.len()];
-        multiply(
-            scores,
-            [self.rows, width, keys.len()],
-            View::rows(&self.scaled, width),
-            view(self.queries.keys).turned(),
-            false,
+        product_alone(
+            Out::new(scores, keys.len()),
+            View::new(&self.scaled, width),
+            view(self.queries.keys).t(),
         );
         for row in 0..self.rows {
             let seen = self.seen(row);
@@ -135,12 +139,11 @@ impl<'a> Tile<'a> {
                 &mut self.sums[row * width..(row + 1) * width],
             );
         }
-        multiply(
-            &mut self.sums,
-            [self.rows, keys.len(), width],
-            View::rows(&self.scores, keys.len()),
+        let scores = &self.scores[..self.rows * keys.len()];
+        product_alone(
+            Out::new(&mut self.sums, width).adding(true),
+            View::new(scores, keys.len()),
             view(self.queries.cached),
-            true,
         );
     }
 

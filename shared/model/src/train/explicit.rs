@@ -10,18 +10,13 @@
 
 mod attention;
 mod batch;
-#[cfg(target_arch = "x86_64")]
-mod blocked;
 mod buffers;
 mod head;
 mod heads;
 mod layer;
 mod linear;
-mod product;
 mod rows;
 mod sink;
-#[cfg(target_arch = "x86_64")]
-mod tile;
 mod values;
 
 pub(super) use buffers::Memory;

@@ -1,6 +1,9 @@
 use super::dequantise;
 use crate::error::Result;
-use crate::kernels::{IntegerRows, Lanes, PackedRows, products, widen_blocks};
+use crate::kernels::{
+    IntegerRows, Lanes, PackedLayer, PackedRows, products, products_of_few, widen_blocks,
+    with_values,
+};
 use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
@@ -60,6 +63,15 @@ impl Bytes {
     }
 }
 
+/// (rows, outputs) of each.
+fn tensors(rows: usize, results: Vec<Vec<f32>>) -> Result<Vec<Tensor>> {
+    let tensor = |values: Vec<f32>| {
+        let shape = (rows, values.len() / rows.max(1));
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    };
+    results.into_iter().map(tensor).collect()
+}
+
 impl fmt::Debug for Packed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -109,7 +121,8 @@ impl Packed {
         }
     }
 
-    fn rows(&self) -> PackedRows<'_> {
+    /// The weights as kernels take them.
+    pub(crate) fn rows(&self) -> PackedRows<'_> {
         match &self.stored {
             Stored::Blocks(bytes) => PackedRows::Blocks {
                 bytes: bytes.get(),
@@ -123,19 +136,20 @@ impl Packed {
     /// x · Wᵀ of matrices that share x, in integers: (rows, outputs) of each.
     pub(super) fn products(x: &Tensor, matrices: &[&Self]) -> Result<Vec<Tensor>> {
         let (rows, inputs) = x.dims2()?;
-        let x = crate::kernels::with_values(&x.contiguous()?, |values| {
+        let x = with_values(&x.contiguous()?, |values| {
             Ok(IntegerRows::new(values, inputs))
         })?;
         let packed: Vec<PackedRows<'_>> = matrices.iter().map(|matrix| matrix.rows()).collect();
-        let results = products(&x, &packed)?;
-        let tensor = |(values, matrix): (Vec<f32>, &&Self)| {
-            Ok(Tensor::from_vec(
-                values,
-                (rows, matrix.outputs),
-                &Device::Cpu,
-            )?)
-        };
-        results.into_iter().zip(matrices).map(tensor).collect()
+        tensors(rows, products(&x, &packed)?)
+    }
+
+    /// As [`Packed::products`] for fewer rows than [`MANY_ROWS`](crate::kernels::MANY_ROWS), with what layers add to them.
+    pub(crate) fn layers(x: &Tensor, layers: &[PackedLayer<'_>]) -> Result<Vec<Tensor>> {
+        let (rows, inputs) = x.dims2()?;
+        let results = with_values(&x.contiguous()?, |values| {
+            products_of_few(&IntegerRows::new(values, inputs), values, layers)
+        })?;
+        tensors(rows, results)
     }
 
     /// x · Wᵀ in float32, some outputs at a time, so that their dequantised weights stay in the cache.

@@ -4,16 +4,18 @@ use super::lanes::{Form, Sums};
 use super::round::{Panel, SCALE, SUM, SUM_OF_HALF, WORDS};
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_and_si512, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
-    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_or_si512,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_sll_epi16, _mm512_slli_epi32, _mm512_srl_epi16, _mm512_srli_epi16, _mm512_storeu_ps,
-    _mm512_sub_epi32,
+    __m128i, __m256i, __m512, __m512i, _MM_HINT_NTA, _mm_cvtsi32_si128, _mm_prefetch,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_sll_epi16, _mm512_slli_epi32, _mm512_srl_epi16, _mm512_srli_epi16,
+    _mm512_storeu_ps, _mm512_sub_epi32,
 };
 
 /// Outputs side by side.
 pub(super) const WIDTH: usize = 16;
+/// Bytes that weights are asked for before they are used.
+const AHEAD: usize = 4096;
 
 /// Whether the processor has what these kernels are compiled for.
 pub(super) fn available() -> bool {
@@ -117,6 +119,10 @@ fn kernel<
     let mut blocks = words.chunks_exact(WORDS * ROWS);
     for bytes in group.as_chunks::<SIZE>().0 {
         let (head, records) = bytes.split_at(kinds * WIDTH * 2);
+        for line in bytes.chunks(64) {
+            // Weights are read once a pass: they are not to push out of the last cache what is read again.
+            _mm_prefetch::<_MM_HINT_NTA>(line.as_ptr().wrapping_add(AHEAD).cast());
+        }
         let d = halves(head, 0);
         let m = if MINIMA { halves(head, 1) } else { zero };
         for (record, words) in records.chunks_exact(size).zip(&mut blocks) {
@@ -316,7 +322,7 @@ fn unpacked<const BITS: usize>(record: &[[u8; 64]]) -> [[u8; 64]; 8] {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn register(bytes: &[u8; 64]) -> __m512i {
+pub(super) fn register(bytes: &[u8; 64]) -> __m512i {
     #[expect(
         unsafe_code,
         reason = "64 bytes are 64 bytes; bytemuck has this cast only with a feature that would build half of the dependencies anew"

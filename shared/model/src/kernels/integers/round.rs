@@ -1,3 +1,6 @@
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::BLOCK;
 use super::lanes::MOST_ROWS;
 use rayon::prelude::*;
@@ -39,18 +42,11 @@ impl IntegerRows {
             first += together;
         }
         let panel = |(first, together): (usize, usize)| {
-            Panel::new(
-                first,
-                &rows[first * width..(first + together) * width],
-                together,
-            )
-        };
-        let panels = match starts.as_slice() {
-            [one] => vec![panel(*one)],
-            _ => starts.into_par_iter().map(panel).collect(),
+            let rows = &rows[first * width..(first + together) * width];
+            Panel::new(first, rows, together)
         };
         Self {
-            panels,
+            panels: starts.into_par_iter().map(panel).collect(),
             width,
             count,
         }
@@ -59,14 +55,34 @@ impl IntegerRows {
     pub(super) fn count(&self) -> usize {
         self.count
     }
+
+    /// One of the rows that were rounded.
+    pub(super) fn row_of<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
+        &values[row * self.width..(row + 1) * self.width]
+    }
 }
 
 impl Panel {
     fn new(first: usize, values: &[f32], rows: usize) -> Self {
         let width = values.len() / rows;
         let mut words = vec![0; width / BLOCK * WORDS * rows];
-        for (row, values) in values.chunks_exact(width).enumerate() {
-            round_row(values, row, rows, &mut words);
+        let round = |(index, words): (usize, &mut [i32])| {
+            for (row, values) in values.chunks_exact(width).enumerate() {
+                let first = index * BLOCKS * BLOCK;
+                let count = words.len() / (WORDS * rows) * BLOCK;
+                round_row(&values[first..first + count], row, rows, words);
+            }
+        };
+        if values.len() < PARALLEL_FROM {
+            words
+                .chunks_mut(BLOCKS * WORDS * rows)
+                .enumerate()
+                .for_each(round);
+        } else {
+            words
+                .par_chunks_mut(BLOCKS * WORDS * rows)
+                .enumerate()
+                .for_each(round);
         }
         Self { first, rows, words }
     }
@@ -88,11 +104,40 @@ impl Panel {
     }
 }
 
+/// Blocks of a panel that a thread rounds at a time.
+const BLOCKS: usize = 8;
+/// Values of a panel above which they are spread over threads.
+const PARALLEL_FROM: usize = 4096;
+
 /// Adding 1.5 · 2^23 rounds to the nearest integer, which then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// Largest integer of a row: 256 · 126 + 127, so that both bytes stay in range whatever the sign.
 const LARGEST: f32 = 32_383.0;
+
+/// A block of one row.
+struct Rounded {
+    values: [i32; STEPS],
+    rests: [i32; STEPS],
+    scale: f32,
+    /// Sums of the integers of both halves.
+    totals: [i32; 2],
+}
+
+impl Rounded {
+    #[inline(always)]
+    fn put(self, row: usize, rows: usize, words: &mut [i32]) {
+        for step in 0..STEPS {
+            words[step * rows + row] = self.values[step];
+            words[(STEPS + step) * rows + row] = self.rests[step];
+        }
+        let [first, second] = self.totals.map(|total| self.scale * total as f32);
+        let numbers = [self.scale, first + second, first, second];
+        for (index, number) in numbers.into_iter().enumerate() {
+            words[(SCALE + index) * rows + row] = number.to_bits() as i32;
+        }
+    }
+}
 
 #[inline(always)]
 fn round_row_body<const FUSED: bool>(values: &[f32], row: usize, rows: usize, words: &mut [i32]) {
@@ -113,36 +158,71 @@ fn round_row_body<const FUSED: bool>(values: &[f32], row: usize, rows: usize, wo
         } else {
             0.0
         };
-        let (mut values, mut rests) = ([0i8; BLOCK], [0i8; BLOCK]);
+        let mut whole = [0i32; BLOCK];
+        for (whole, x) in whole.iter_mut().zip(block) {
+            *whole = (x * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
+        }
+        let high = whole.map(|whole| (whole + 128) >> 8);
+        let mut low = [0i32; BLOCK];
+        for index in 0..BLOCK {
+            // -128 has no positive counterpart, which the kernels need.
+            low[index] = (whole[index] - (high[index] << 8)).max(-127);
+        }
         let mut totals = [0i32; 2];
-        for part in 0..2 {
+        for (part, total) in totals.iter_mut().enumerate() {
             for index in part * 16..part * 16 + 16 {
-                let whole =
-                    (block[index] * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
-                let high = (whole + 128) >> 8;
-                // -128 has no positive counterpart, which the kernels need.
-                let low = (whole - (high << 8)).max(-127);
-                values[index] = high as i8;
-                rests[index] = low as i8;
-                totals[part] += (high << 8) + low;
+                *total += (high[index] << 8) + low[index];
             }
         }
-        let values: [i32; STEPS] = bytemuck::cast(values);
-        let rests: [i32; STEPS] = bytemuck::cast(rests);
-        for step in 0..STEPS {
-            words[step * rows + row] = values[step];
-            words[(STEPS + step) * rows + row] = rests[step];
-        }
-        let [first, second] = totals.map(|total| scale * total as f32);
-        let numbers = [scale, first + second, first, second];
-        for (index, number) in numbers.into_iter().enumerate() {
-            words[(SCALE + index) * rows + row] = number.to_bits() as i32;
-        }
+        let (values, rests) = (high.map(|high| high as i8), low.map(|low| low as i8));
+        let rounded = Rounded {
+            values: bytemuck::cast(values),
+            rests: bytemuck::cast(rests),
+            scale,
+            totals,
+        };
+        rounded.put(row, rows, words);
     }
 }
 
 crate::kernels::dispatch!(
-    round_row,
+    round_row_anywhere,
     round_row_body,
     (values: &[f32], row: usize, rows: usize, words: &mut [i32])
 );
+
+fn round_row(values: &[f32], row: usize, rows: usize, words: &mut [i32]) {
+    #[cfg(target_arch = "x86_64")]
+    if super::avx512::available() {
+        return avx512::round_row(values, row, rows, words);
+    }
+    round_row_anywhere(values, row, rows, words);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn every_processor_rounds_alike() {
+        let mut random = Random::new(5);
+        let mut values: Vec<f32> = (0..BLOCK * 64).map(|_| random.uniform() - 0.5).collect();
+        values[..BLOCK].fill(0.0);
+        values[BLOCK..2 * BLOCK].fill(-3.5);
+        values[2 * BLOCK] = 1e30;
+        values[3 * BLOCK] = 1e-38;
+        for rows in [1, 2, 8] {
+            let width = values.len() / rows;
+            let mut words = [
+                vec![0; width / BLOCK * WORDS * rows],
+                vec![0; width / BLOCK * WORDS * rows],
+            ];
+            for (row, values) in values.chunks(width).enumerate() {
+                round_row(values, row, rows, &mut words[0]);
+                round_row_body::<false>(values, row, rows, &mut words[1]);
+            }
+            assert_eq!(words[0], words[1]);
+        }
+    }
+}

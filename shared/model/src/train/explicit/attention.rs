@@ -7,7 +7,7 @@
 //! output's gradient as there: where all dP are nearly equal, the small differences that q and k learn from would be lost.
 
 use super::heads::{Head, pieces};
-use super::product::{Out, View, product_alone};
+use crate::kernels::product::{Out, View, product_alone};
 use crate::kernels::{Heads, dispatch, math, softmax_within, visible};
 use rayon::prelude::*;
 use std::ops::Range;

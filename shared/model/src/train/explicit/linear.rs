@@ -1,10 +1,10 @@
 use super::buffers::Buffers;
-use super::product::{Out, View, product, products};
 use super::rows;
 use super::sink::Sink;
 use super::values::Values;
 use crate::decoder::Linear;
 use crate::error::Result;
+use crate::kernels::product::{Out, View, product, products};
 use crate::lora::Adapter;
 use crate::train::dropout::Dropout;
 use crate::weights::Matrix;

@@ -9,8 +9,8 @@
 //! Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008; without packing the left factor, whose
 //! rows fit the first caches here.
 
-use super::product::{Out, View};
 use super::tile::{self, COLUMNS, Left, ROWS, Right};
+use super::{Out, View};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;

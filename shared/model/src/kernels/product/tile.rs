@@ -1,7 +1,7 @@
 //! The inner loop of matrix products on processors with AVX-512: a tile of the result stays in registers.
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+    __m512, __mmask16, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
     _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
 };
 
@@ -121,6 +121,15 @@ unsafe fn tile<const R: usize, const V: usize>(place: &Place) {
     // SAFETY: as above; the last row of the right factor is read with masks, since nothing may follow it.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); V]; R];
+        // What is there comes first, so that a sum in pieces is the sum in one go.
+        if place.add {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    let out = place.out.add(r * place.out_step + v * LANES);
+                    *sum = _mm512_maskz_loadu_ps(place.masks[v], out);
+                }
+            }
+        }
         let (mut left, mut right) = (place.left, place.right);
         for _ in 1..place.depth {
             let mut b = [_mm512_setzero_ps(); V];
@@ -139,12 +148,7 @@ unsafe fn tile<const R: usize, const V: usize>(place: &Place) {
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let out = place.out.add(r * place.out_step + v * LANES);
-                let sum = if place.add {
-                    _mm512_add_ps(*sum, _mm512_maskz_loadu_ps(place.masks[v], out))
-                } else {
-                    *sum
-                };
-                _mm512_mask_storeu_ps(out, place.masks[v], sum);
+                _mm512_mask_storeu_ps(out, place.masks[v], *sum);
             }
         }
     }
