@@ -199,3 +199,68 @@ impl Group<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::{Device, Tensor};
+
+    fn random(shape: (usize, usize), seed: u64) -> Tensor {
+        let mut random = Random::new(seed);
+        let values: Vec<f32> = (0..shape.0 * shape.1)
+            .map(|_| random.uniform() - 0.5)
+            .collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor")
+    }
+
+    fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+        tensor.to_vec2().expect("rows")
+    }
+
+    /// More ranks than one part has, outputs that end within a block, rows with one adapter, another one and none.
+    #[test]
+    fn bias_and_the_adapter_of_each_row_are_added() {
+        let (outputs, inputs, rank) = (80, 512, 20);
+        let packed = QTensor::quantize(&random((outputs, inputs), 1), GgmlDType::Q8_0);
+        let packed = packed.expect("a quantised tensor");
+        let weights = packed.dequantize(&Device::Cpu).expect("weights");
+        let bytes = packed.data().expect("bytes");
+        let bias = rows(&random((1, outputs), 2)).remove(0);
+        let pairs =
+            [3, 4].map(|seed| (random((rank, inputs), seed), random((outputs, rank), seed)));
+        let factors = pairs
+            .each_ref()
+            .map(|(a, b)| Factors::new(a, b, 2.0).expect("factors"));
+        let x = random((4, inputs), 5);
+        let values = rows(&x).concat();
+        let own = [Some(0), None, Some(1), Some(0)];
+        let layer = PackedLayer {
+            matrix: PackedRows::Blocks {
+                bytes: &bytes,
+                dtype: GgmlDType::Q8_0,
+                outputs,
+            },
+            bias: Some(&bias),
+            factors: own.map(|index| index.map(|index| &factors[index])).to_vec(),
+        };
+        let found = products(&IntegerRows::new(&values, inputs), &values, &[layer]);
+        let found = found.expect("products").remove(0);
+        let product =
+            |x: &Tensor, w: &Tensor| x.matmul(&w.t().expect("turned")).expect("a product");
+        let base = rows(&product(&x, &weights));
+        let deltas = pairs
+            .each_ref()
+            .map(|(a, b)| rows(&product(&product(&x, a), b)));
+        for (index, found) in found.iter().enumerate() {
+            let (row, output) = (index / outputs, index % outputs);
+            let delta = own[row].map_or(0.0, |adapter| 2.0 * deltas[adapter][row][output]);
+            let expected = base[row][output] + bias[output] + delta;
+            assert!(
+                (found - expected).abs() < 2e-3,
+                "{row}, {output}: {found}, not {expected}"
+            );
+        }
+    }
+}
