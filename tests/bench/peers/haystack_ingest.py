@@ -78,8 +78,10 @@ def load():
     with open(options.files) as file:
         files = json.load(file)
 
+    # Once: a component cannot be in two pipelines. Writing a chunk again overwrites it.
+    made = pipeline(embedder)
+
     def round(_):
-        made = pipeline(embedder)
         embedding["seconds"] = 0.0
         start = time.perf_counter()
         result = made.run({"router": {"sources": files}}, include_outputs_from={"splitter"})
