@@ -95,8 +95,7 @@ pub(crate) fn add_scaled<const FUSED: bool>(out: &mut [f32], weight: f32, row: &
 
 /// e to the power of x, within 9e-8 relative where products are fused (the last bit; 1.2e-7 elsewhere); 0 below -87.
 ///
-/// x = n ln 2 + r with |r| ≤ ln 2 / 2; e^r by its series to the seventh power, 2^n by the exponent bits. Training needs the
-/// last bit: a gradient that is nothing but rounding still moves its weight by the whole learning rate in `AdamW`'s first step.
+/// x = n ln 2 + r with |r| ≤ ln 2 / 2; e^r by its series to the seventh power, 2^n by the exponent bits.
 #[inline(always)]
 pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer, which then stands in the low bits
