@@ -24,7 +24,8 @@ enum Change {
 ///
 /// # Guarantees
 /// A commit that succeeds has all of it, even where Tantivy's writer failed in between (a full disk, say): the stage is
-/// then played again into a new writer. A dropped stage has no thread left that writes.
+/// then played again into a new writer. A dropped stage has no thread left that writes, unless its writer had failed: such a
+/// one does not wait for its merges, whose results are thrown away.
 pub(super) struct Stage {
     index: Index,
     fields: Fields,
@@ -86,7 +87,7 @@ impl Stage {
         let Some(writer) = self.writer.take() else {
             return;
         };
-        // One that failed does not wait for its merges; what it had begun to tidy up is over after this.
+        // For one that failed, which does not wait for its merges: what it had begun to tidy up is over after this.
         let _ = writer.garbage_collect_files().wait();
         if let Err(error) = writer.wait_merging_threads() {
             tracing::warn!(%error, "the writer of a lexical index did not end well");

@@ -6,10 +6,6 @@ use std::ops::Range;
 
 /// Outputs whose weights of B stand together.
 pub(super) const BLOCK: usize = 32;
-/// Products of one row above which they are spread over threads.
-const PARALLEL_FROM: usize = 64 * 1024;
-/// Outputs that one thread computes at a time: whole blocks.
-const PIECE: usize = 512;
 /// Rows that one thread multiplies at a time where there are many.
 const ROWS: usize = 64;
 
@@ -86,27 +82,11 @@ impl Factors {
 
     /// y += scaling · B A x of one row.
     fn add(&self, x: &[f32], y: &mut [f32]) {
-        let add = |inner: &[f32], (index, y): (usize, &mut [f32])| {
-            for (block, y) in y.chunks_mut(BLOCK).enumerate() {
-                let first = index * PIECE + block * BLOCK;
-                self.block(first).add([inner].into_iter(), y);
-            }
-        };
-        if self.a.len() + self.b.len() < PARALLEL_FROM {
-            let inner = self.reduce(vec![x], 0..self.rank);
-            y.chunks_mut(PIECE)
-                .enumerate()
-                .for_each(|piece| add(&inner, piece));
-            return;
+        let inner = self.reduce(vec![x], 0..self.rank);
+        for (index, y) in y.chunks_mut(BLOCK).enumerate() {
+            self.block(index * BLOCK)
+                .add([inner.as_slice()].into_iter(), y);
         }
-        let ranks: Vec<Range<usize>> = self.ranks_at_a_time(1).collect();
-        let inner = ranks
-            .into_par_iter()
-            .flat_map_iter(|ranks| self.reduce(vec![x], ranks));
-        let inner: Vec<f32> = inner.collect();
-        y.par_chunks_mut(PIECE)
-            .enumerate()
-            .for_each(|piece| add(&inner, piece));
     }
 }
 

@@ -118,17 +118,25 @@ type Pass = fn(
     TrainSettings,
 ) -> Result<(f64, Gradients), ModelError>;
 
+/// Every weight where products have the order of sums for which that was seen, with AVX-512. With another order one weight
+/// of `llama-untied`, whose first gradient is nothing but rounding, ends elsewhere (2.9e-4 in the logits without AVX-512), so
+/// such weights are left out there.
 #[test]
 fn training_follows_peft_step_by_step() {
-    follows_peft(gradients);
+    #[cfg(target_arch = "x86_64")]
+    let every_weight = std::arch::is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    let every_weight = false;
+    follows_peft(gradients, every_weight);
 }
 
+/// Every weight, also those whose first change hangs on the order of a sum.
 #[test]
-fn the_tape_follows_peft_step_by_step() {
-    follows_peft(tape_gradients);
+fn the_tape_follows_peft_to_every_weight() {
+    follows_peft(tape_gradients, true);
 }
 
-fn follows_peft(pass: Pass) {
+fn follows_peft(pass: Pass, every_weight: bool) {
     for folder in parity() {
         let text = std::fs::read_to_string(folder.join("training.json")).expect("training.json");
         let expected: Value = serde_json::from_str(&text).expect("JSON");
@@ -144,6 +152,7 @@ fn follows_peft(pass: Pass) {
             weight_decay: number("weight_decay"),
         };
         let mut optimiser = AdamW::new(&parameters, settings);
+        let mut firsts = Firsts::default();
         for (step, batch) in batches(&folder).iter().enumerate() {
             let (loss, mut gradients) =
                 pass(&decoder, &parameters, batch, targets(batch), PLAIN).expect("gradients");
@@ -164,20 +173,78 @@ fn follows_peft(pass: Pass) {
                 "{} step {step}: norm {norm} is off by {norm_off}",
                 name(&folder)
             );
+            if !every_weight {
+                firsts.see(&all(&gradients, &parameters));
+            }
             optimiser
                 .step(&parameters, &gradients, number("lr"))
                 .expect("a step");
         }
-        trained_as_expected(&folder, &decoder, &parameters);
+        trained_as_expected(&folder, &decoder, &parameters, &firsts);
     }
 }
 
-fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters) {
+/// The first gradient of every value that was not zero; empty where every weight is to be compared. `AdamW`'s first change is lr · g / (|g| + 1e-8): where g is no more
+/// than the rounding of float32, that is any number between -lr and lr, in torch as well (its own float64 run of
+/// `llama-untied` is 2.7e-3 from its float32 run because of one such value).
+#[derive(Default)]
+struct Firsts(Vec<Vec<f32>>);
+
+impl Firsts {
+    /// Below this a gradient is rounding: the norm of all is at most 1, and float32 rounds at 6e-8.
+    const ROUNDING: f32 = 1e-7;
+
+    fn see(&mut self, gradients: &[Tensor]) {
+        self.0.resize(gradients.len(), Vec::new());
+        for (firsts, gradient) in self.0.iter_mut().zip(gradients) {
+            let values: Vec<f32> = gradient
+                .flatten_all()
+                .and_then(|g| g.to_vec1())
+                .expect("values");
+            firsts.resize(values.len(), 0.0);
+            for (first, value) in firsts.iter_mut().zip(values) {
+                if *first == 0.0 {
+                    *first = value.abs();
+                }
+            }
+        }
+    }
+
+    /// Two tensors without the values of one variable whose change was rounding.
+    fn decided(&self, variable: usize, one: &Tensor, other: &Tensor) -> [Tensor; 2] {
+        let Some(firsts) = self.0.get(variable) else {
+            return [one.clone(), other.clone()];
+        };
+        let keep: Vec<f32> = firsts
+            .iter()
+            .map(|first| f32::from(u8::from(*first >= Self::ROUNDING)))
+            .collect();
+        let keep = Tensor::from_vec(keep, one.dims(), one.device()).expect("a mask");
+        [one, other].map(|tensor| (tensor * &keep).expect("one shape"))
+    }
+
+    /// The share of values whose change was rounding.
+    fn undecided(&self) -> f64 {
+        let values = || self.0.iter().flatten();
+        let few = values().filter(|first| **first < Self::ROUNDING).count();
+        few as f64 / values().count().max(1) as f64
+    }
+}
+
+fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters, firsts: &Firsts) {
     let after = Adapter::load(&folder.join("adapter-after"), decoder, "after", "base")
         .expect("the adapter loads");
     let own = parameters.snapshot().expect("a copy");
-    for ((_, own), (_, after)) in own.pairs().zip(after.pairs()) {
-        let off = relative(&own.a, &after.a).max(relative(&own.b, &after.b));
+    assert!(
+        firsts.undecided() < 1e-2,
+        "{}: too many gradients are rounding: {}",
+        name(folder),
+        firsts.undecided()
+    );
+    for (index, ((_, own), (_, after))) in own.pairs().zip(after.pairs()).enumerate() {
+        let [own_a, after_a] = firsts.decided(2 * index, &own.a, &after.a);
+        let [own_b, after_b] = firsts.decided(2 * index + 1, &own.b, &after.b);
+        let off = relative(&own_a, &after_a).max(relative(&own_b, &after_b));
         assert!(
             off < 1e-3,
             "{}: the trained adapter is off by {off}",
@@ -189,8 +256,11 @@ fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters
         .all_logits(&ids(&reference["input_ids"]), Some(&own))
         .expect("logits");
     let worst = distance(&logits, &reference["logits_after_training"]);
+    // One undecided value moves all that is learned after it: torch's own float64 and SDPA runs of `llama-untied` end
+    // 4e-4 to 8e-4 from its reference.
+    let limit = if firsts.undecided() > 0.0 { 1e-3 } else { 1e-4 };
     assert!(
-        worst < 1e-4,
+        worst < limit,
         "{}: logits after training are off by {worst}",
         name(folder)
     );
