@@ -5,9 +5,11 @@
 
 mod attention;
 mod deltas;
+mod few;
 mod gate;
 mod integers;
 pub(crate) mod math;
+mod pages;
 pub(crate) mod product;
 mod rows;
 mod softmax;
@@ -16,10 +18,9 @@ mod window;
 
 pub(crate) use attention::{Heads, Query, attend_few};
 pub(crate) use deltas::{Delta, Deltas, Factors};
+pub(crate) use few::{FewLayer, FewRows, Weights, products as products_of_few};
 pub(crate) use gate::Gated;
-pub(crate) use integers::{
-    IntegerRows, Lanes, MANY_ROWS, PackedLayer, PackedRows, products, products_of_few, widen_blocks,
-};
+pub(crate) use integers::{IntegerRows, Lanes, MANY_ROWS, PackedRows, products, widen_blocks};
 pub(crate) use rows::{NormRows, RotateRows};
 pub(crate) use softmax::softmax_within;
 pub(crate) use tiles::{Queries, attend_many};

@@ -60,20 +60,20 @@ impl Adapter {
 
     /// An adapter from pairs that do not change any more.
     pub(crate) fn finished(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Result<Self> {
-        let factors = |pair: &LoraPair| -> Result<Option<Arc<Factors>>> {
-            if !pair.a.device().is_cpu() || pair.a.dtype() != DType::F32 {
-                return Ok(None);
-            }
-            Ok(Some(Arc::new(Factors::new(
-                &pair.a,
-                &pair.b,
-                pair.scaling,
-            )?)))
-        };
-        let factors = pairs
+        let on_cpu = |pair: &&LoraPair| pair.a.device().is_cpu() && pair.a.dtype() == DType::F32;
+        let fitting: Vec<_> = pairs
             .iter()
-            .map(|pair| pair.as_ref().map_or(Ok(None), factors))
-            .collect::<Result<_>>()?;
+            .map(|pair| pair.as_ref().filter(on_cpu))
+            .collect();
+        let values = fitting.iter().flatten();
+        let values: Vec<_> = values
+            .map(|pair| (&pair.a, &pair.b, pair.scaling))
+            .collect();
+        let mut factors = Factors::of_all(&values)?.into_iter();
+        let factors = fitting
+            .iter()
+            .map(|pair| pair.and_then(|_| factors.next()).map(Arc::new))
+            .collect();
         Ok(Self {
             factors,
             ..Self::new(config, pairs)

@@ -11,6 +11,7 @@ pub use gguf::GgufFile;
 pub(crate) use gguf::gguf_name;
 pub use matrix::{FrozenLinear, Matrix};
 pub use packed::Packed;
+pub(crate) use packed::tensors;
 pub(crate) use safetensors::write_whole;
 pub use safetensors::{SafetensorsFolder, read_safetensors, write_safetensors};
 

@@ -1,7 +1,10 @@
 use crate::error::Result;
-use crate::kernels::{Delta, Deltas, Factors, MANY_ROWS, PackedLayer, cpu_values};
+use crate::kernels::{
+    Delta, Deltas, Factors, FewLayer, FewRows, IntegerRows, MANY_ROWS, Weights, cpu_values,
+    products_of_few,
+};
 use crate::lora::LoraPair;
-use crate::weights::{Matrix, Packed, Source};
+use crate::weights::{Matrix, Source, tensors};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 
@@ -63,12 +66,8 @@ impl Linear {
         if groups.iter().all(|group| group.pair.is_none()) {
             return Ok(base);
         }
-        let plain = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.is_contiguous();
         let mut pairs = groups.iter().filter_map(|group| group.pair);
-        if base.device().is_cpu()
-            && plain(&base)
-            && pairs.all(|pair| plain(&pair.a) && plain(&pair.b))
-        {
+        if is_plain(&base) && pairs.all(|pair| is_plain(&pair.a) && is_plain(&pair.b)) {
             add_deltas_in_place(&base, x, groups)?;
             return Ok(base);
         }
@@ -121,33 +120,62 @@ pub(crate) fn infer(
     adapted.collect()
 }
 
-/// The same for few rows, in one go over the threads; `None` where a matrix is not quantised or not on the CPU.
+/// The same for few rows, in one go over the threads; `None` where something is not on the CPU.
 fn infer_few(
     linears: &[&Linear],
     x: &Tensor,
     groups: &[Vec<AdaptedRows<'_>>],
 ) -> Result<Option<Vec<Tensor>>> {
-    let rows = x.dim(0)?;
+    let (rows, width) = x.dims2()?;
     let biases: Vec<_> = linears
         .iter()
         .map(|linear| linear.bias.as_ref().map(cpu_values))
         .collect();
+    let dense: Vec<_> = linears
+        .iter()
+        .map(|linear| match &linear.weight {
+            Matrix::Dense(weight) if is_plain(weight) => Some(cpu_values(weight)),
+            _ => None,
+        })
+        .collect();
     let mut layers = Vec::with_capacity(linears.len());
-    for ((linear, bias), groups) in linears.iter().zip(&biases).zip(groups) {
-        let Matrix::Packed(packed) = &linear.weight else {
-            return Ok(None);
+    for (((linear, bias), dense), groups) in linears.iter().zip(&biases).zip(&dense).zip(groups) {
+        let weights = match (&linear.weight, dense) {
+            (Matrix::Packed(packed), _) => Weights::Packed(packed.rows()),
+            (_, Some(values)) => Weights::Dense(values.get()?),
+            _ => return Ok(None),
         };
         let mut factors = vec![None; if groups.is_empty() { 0 } else { rows }];
         for group in groups {
             factors[group.rows.clone()].fill(group.factors);
         }
-        layers.push(PackedLayer {
-            matrix: packed.rows(),
+        layers.push(FewLayer {
+            weights,
+            outputs: linear.weight.dims()?.0,
             bias: bias.as_ref().map(|bias| bias.get()).transpose()?,
             factors,
         });
     }
-    Packed::layers(x, &layers).map(Some)
+    let x = x.contiguous()?;
+    let (values, packed) = (cpu_values(&x), |layer: &FewLayer<'_>| {
+        matches!(layer.weights, Weights::Packed(_))
+    });
+    let values = values.get()?;
+    let rounded = layers
+        .iter()
+        .any(packed)
+        .then(|| IntegerRows::new(values, width));
+    let x = FewRows {
+        values,
+        width,
+        rounded: rounded.as_ref(),
+    };
+    tensors(rows, products_of_few(&x, &layers)?).map(Some)
+}
+
+/// Whether kernels of the CPU can read it as it lies.
+fn is_plain(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32 && tensor.is_contiguous()
 }
 
 /// On the CPU.

@@ -1,8 +1,10 @@
+use super::pages::Pages;
 use super::product::{Out, View, product_alone};
 use super::{dispatch, math, prefetch, values};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Outputs whose weights of B stand together.
 pub(super) const BLOCK: usize = 32;
@@ -12,40 +14,64 @@ const ROWS: usize = 64;
 /// The two factors of a LoRA pair, laid out for single rows: both are read from front to back.
 #[derive(Debug)]
 pub(crate) struct Factors {
+    /// Those of a whole adapter.
+    pages: Arc<Pages>,
     /// (rank, inputs).
-    a: Vec<f32>,
+    a: Range<usize>,
     /// scaling · B: block by block, (rank, outputs of the block).
-    b: Vec<f32>,
+    b: Range<usize>,
     rank: usize,
     outputs: usize,
 }
 
 impl Factors {
-    /// From A (rank, inputs) and B (outputs, rank) in float32 on the CPU.
-    pub(crate) fn new(a: &Tensor, b: &Tensor, scaling: f64) -> candle_core::Result<Self> {
-        let (outputs, rank) = b.dims2()?;
-        let rows: Vec<f32> = (b.contiguous()? * scaling)?.flatten_all()?.to_vec1()?;
-        let mut blocks = Vec::with_capacity(rows.len());
-        for block in rows.chunks(BLOCK * rank.max(1)) {
-            for index in 0..rank {
-                blocks.extend(block.iter().skip(index).step_by(rank));
-            }
+    /// From A (rank, inputs), B (outputs, rank) and scaling of each pair, in float32 on the CPU; side by side in memory.
+    pub(crate) fn of_all(pairs: &[(&Tensor, &Tensor, f64)]) -> candle_core::Result<Vec<Self>> {
+        let sizes = pairs.iter().flat_map(|(a, b, _)| [a, b]);
+        let mut pages = Pages::new(sizes.map(|factor| factor.elem_count()))?;
+        let mut places = Vec::with_capacity(pairs.len());
+        for (a, b, scaling) in pairs {
+            let (outputs, rank) = b.dims2()?;
+            let mut put = |values: &mut dyn Iterator<Item = f32>, length: usize| {
+                let first = pages.push(values, length);
+                first..first + length
+            };
+            let rows: Vec<f32> = a.flatten_all()?.to_vec1()?;
+            let a = put(&mut rows.into_iter(), a.elem_count());
+            let rows: Vec<f32> = (b.contiguous()? * *scaling)?.flatten_all()?.to_vec1()?;
+            let blocks = rows.chunks(BLOCK * rank.max(1));
+            let mut blocks = blocks.flat_map(|block| {
+                (0..rank).flat_map(move |index| block.iter().skip(index).step_by(rank).copied())
+            });
+            let b = put(&mut blocks, b.elem_count());
+            places.push((a, b, rank, outputs));
         }
-        Ok(Self {
-            a: a.flatten_all()?.to_vec1()?,
-            b: blocks,
+        let pages = Arc::new(pages);
+        let factors = places.into_iter().map(|(a, b, rank, outputs)| Self {
+            pages: Arc::clone(&pages),
+            a,
+            b,
             rank,
             outputs,
-        })
+        });
+        Ok(factors.collect())
     }
 
-    /// Ranges of ranks that together are all, each with about so many values of A.
-    pub(super) fn ranks_at_a_time(
-        &self,
-        values: usize,
-    ) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (rank, inputs) = (self.rank, self.a.len() / self.rank.max(1));
-        let together = (values / inputs.max(1)).max(1);
+    fn a(&self) -> &[f32] {
+        &self.pages.values()[self.a.clone()]
+    }
+
+    fn b(&self) -> &[f32] {
+        &self.pages.values()[self.b.clone()]
+    }
+
+    /// Ranges of ranks that together are all: as many as there are threads, or one where A has few values.
+    pub(super) fn ranks_at_a_time(&self, few: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rank = self.rank;
+        let together = match self.a.len() {
+            values if values <= few => rank.max(1),
+            _ => rank.div_ceil(rayon::current_num_threads()),
+        };
         (0..rank)
             .step_by(together)
             .map(move |first| first..(first + together).min(rank))
@@ -53,20 +79,16 @@ impl Factors {
 
     /// Some ranks of A x: (rows of x, ranks).
     pub(super) fn reduce(&self, x: Vec<&[f32]>, ranks: Range<usize>) -> Vec<f32> {
-        let inputs = self.a.len() / self.rank.max(1);
+        let (a, inputs) = (self.a(), self.a.len() / self.rank.max(1));
         let mut inner = vec![0f32; x.len() * ranks.len()];
-        reduce(
-            &self.a[ranks.start * inputs..ranks.end * inputs],
-            &x,
-            &mut inner,
-        );
+        reduce(&a[ranks.start * inputs..ranks.end * inputs], &x, &mut inner);
         inner
     }
 
     /// B for the outputs from `first` on, a multiple of [`BLOCK`].
     pub(super) fn block(&self, first: usize) -> Block<'_> {
         let width = BLOCK.min(self.outputs - first);
-        let (own, next) = self.b[first * self.rank..].split_at(width * self.rank);
+        let (own, next) = self.b()[first * self.rank..].split_at(width * self.rank);
         prefetch(&next[..next.len().min(own.len())]);
         Block {
             weights: own,
@@ -77,7 +99,7 @@ impl Factors {
     /// Asks for what [`Factors::block`] is going to give, while something else is computed.
     pub(super) fn prefetch(&self, first: usize) {
         let end = (first + BLOCK).min(self.outputs);
-        prefetch(&self.b[first * self.rank..end * self.rank]);
+        prefetch(&self.b()[first * self.rank..end * self.rank]);
     }
 
     /// y += scaling · B A x of one row.

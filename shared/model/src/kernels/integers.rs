@@ -11,14 +11,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
-mod few;
 mod lanes;
 mod round;
 
-pub(crate) use few::{PackedLayer, products as products_of_few};
 pub(crate) use lanes::{Lanes, widen_blocks};
 pub(crate) use round::IntegerRows;
 
+use super::few::{self, FewLayer, FewRows};
 use candle_core::quantized::GgmlDType;
 use candle_core::{CpuStorage, Result};
 use lanes::MOST_ROWS;
@@ -28,7 +27,7 @@ use std::borrow::Cow;
 /// Weights that share a scale in the activations.
 pub(super) const BLOCK: usize = 32;
 /// Outputs that one thread computes at a time: a multiple of every width of [`Lanes`].
-const OUTPUTS: usize = 32;
+pub(super) const OUTPUTS: usize = 32;
 /// From this many rows on, threads share out the rows, not the outputs.
 pub(crate) const MANY_ROWS: usize = 16;
 
@@ -46,7 +45,7 @@ pub(crate) enum PackedRows<'a> {
 }
 
 impl PackedRows<'_> {
-    fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self {
             Self::Lanes(lanes) => lanes.outputs,
             Self::Blocks { outputs, .. } => *outputs,
@@ -65,12 +64,17 @@ pub(crate) fn products(x: &IntegerRows, matrices: &[PackedRows<'_>]) -> Result<V
     {
         return Ok(results);
     }
-    let layers: Vec<_> = matrices.iter().map(|one| PackedLayer::new(*one)).collect();
-    few::products(x, &[], &layers)
+    let layers: Vec<_> = matrices.iter().map(|one| FewLayer::new(*one)).collect();
+    let x = FewRows {
+        values: &[],
+        width: x.width,
+        rounded: Some(x),
+    };
+    few::products(&x, &layers)
 }
 
 /// Outputs from `first` on: as many of each row as its slice in `out` holds.
-fn some_outputs(
+pub(super) fn some_outputs(
     x: &IntegerRows,
     matrix: &PackedRows<'_>,
     first: usize,

@@ -1,9 +1,6 @@
 use super::dequantise;
 use crate::error::Result;
-use crate::kernels::{
-    IntegerRows, Lanes, PackedLayer, PackedRows, products, products_of_few, widen_blocks,
-    with_values,
-};
+use crate::kernels::{IntegerRows, Lanes, PackedRows, products, widen_blocks, with_values};
 use candle_core::quantized::GgmlDType;
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
@@ -64,7 +61,7 @@ impl Bytes {
 }
 
 /// (rows, outputs) of each.
-fn tensors(rows: usize, results: Vec<Vec<f32>>) -> Result<Vec<Tensor>> {
+pub(crate) fn tensors(rows: usize, results: Vec<Vec<f32>>) -> Result<Vec<Tensor>> {
     let tensor = |values: Vec<f32>| {
         let shape = (rows, values.len() / rows.max(1));
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
@@ -141,15 +138,6 @@ impl Packed {
         })?;
         let packed: Vec<PackedRows<'_>> = matrices.iter().map(|matrix| matrix.rows()).collect();
         tensors(rows, products(&x, &packed)?)
-    }
-
-    /// As [`Packed::products`] for fewer rows than [`MANY_ROWS`](crate::kernels::MANY_ROWS), with what layers add to them.
-    pub(crate) fn layers(x: &Tensor, layers: &[PackedLayer<'_>]) -> Result<Vec<Tensor>> {
-        let (rows, inputs) = x.dims2()?;
-        let results = with_values(&x.contiguous()?, |values| {
-            products_of_few(&IntegerRows::new(values, inputs), values, layers)
-        })?;
-        tensors(rows, results)
     }
 
     /// x · Wᵀ in float32, some outputs at a time, so that their dequantised weights stay in the cache.

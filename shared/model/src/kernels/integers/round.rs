@@ -52,13 +52,8 @@ impl IntegerRows {
         }
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
-    }
-
-    /// One of the rows that were rounded.
-    pub(super) fn row_of<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
-        &values[row * self.width..(row + 1) * self.width]
     }
 }
 
