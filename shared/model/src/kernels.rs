@@ -5,6 +5,7 @@
 
 mod attention;
 mod deltas;
+mod factors;
 mod few;
 mod gate;
 mod integers;
@@ -17,7 +18,8 @@ mod tiles;
 mod window;
 
 pub(crate) use attention::{Heads, Query, attend_few};
-pub(crate) use deltas::{Delta, Deltas, Factors};
+pub(crate) use deltas::{Delta, Deltas};
+pub(crate) use factors::{Factors, Pair, Precision};
 pub(crate) use few::{FewLayer, FewRows, Weights, products as products_of_few};
 pub(crate) use gate::Gated;
 pub(crate) use integers::{IntegerRows, Lanes, MANY_ROWS, PackedRows, products, widen_blocks};
@@ -52,9 +54,9 @@ macro_rules! dispatch {
 pub(crate) use dispatch;
 
 /// Asks for values that are read soon, from memory that no cache holds.
-fn prefetch(values: &[f32]) {
+fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(64 / size_of::<f32>()) {
+    for line in values.chunks(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         #[expect(
             unsafe_code,

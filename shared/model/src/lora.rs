@@ -8,7 +8,7 @@ pub use config::{LoraConfig, TargetModules};
 
 use crate::decoder::Decoder;
 use crate::error::Result;
-use crate::kernels::Factors;
+use crate::kernels::{Factors, Pair, Precision};
 use crate::weights::Matrix;
 use candle_core::{DType, Tensor};
 use std::sync::Arc;
@@ -58,21 +58,33 @@ impl Adapter {
         }
     }
 
-    /// An adapter from pairs that do not change any more.
-    pub(crate) fn finished(config: LoraConfig, pairs: Vec<Option<LoraPair>>) -> Result<Self> {
-        let on_cpu = |pair: &&LoraPair| pair.a.device().is_cpu() && pair.a.dtype() == DType::F32;
-        let fitting: Vec<_> = pairs
-            .iter()
-            .map(|pair| pair.as_ref().filter(on_cpu))
-            .collect();
-        let values = fitting.iter().flatten();
-        let values: Vec<_> = values
-            .map(|pair| (&pair.a, &pair.b, pair.scaling))
-            .collect();
-        let mut factors = Factors::of_all(&values)?.into_iter();
-        let factors = fitting
-            .iter()
-            .map(|pair| pair.and_then(|_| factors.next()).map(Arc::new))
+    /// An adapter from pairs that do not change any more. Where the base is quantised, decode reads them rounded.
+    pub(crate) fn finished(
+        config: LoraConfig,
+        pairs: Vec<Option<LoraPair>>,
+        decoder: &Decoder,
+    ) -> Result<Self> {
+        let fitting = |pair: &&LoraPair| pair.a.device().is_cpu() && pair.a.dtype() == DType::F32;
+        let layers = decoder.linears().zip(&pairs);
+        let fitting = layers.map(|(linear, pair)| {
+            let pair = pair.as_ref().filter(fitting)?;
+            Some(Pair {
+                a: &pair.a,
+                b: &pair.b,
+                scaling: pair.scaling,
+                precision: match linear.weight {
+                    Matrix::Packed(_) => Precision::Int16,
+                    _ => Precision::Float32,
+                },
+            })
+        });
+        let fitting: Vec<_> = fitting.collect();
+        let there: Vec<bool> = fitting.iter().map(Option::is_some).collect();
+        let all: Vec<_> = fitting.into_iter().flatten().collect();
+        let mut factors = Factors::of_all(&all)?.into_iter();
+        let factors = there
+            .into_iter()
+            .map(|there| there.then(|| factors.next()).flatten().map(Arc::new))
             .collect();
         Ok(Self {
             factors,

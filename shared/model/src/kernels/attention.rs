@@ -116,7 +116,7 @@ fn look_at_body<const FUSED: bool>(
         for (key_head, (value, members)) in values.chunks_exact(width).zip(members).enumerate() {
             for (member, sums) in members.chunks_exact_mut(width).enumerate() {
                 let weight = scores[(key_head * group + member) * count + index];
-                math::add_scaled::<FUSED>(sums, weight, value);
+                math::add_scaled::<FUSED, f32>(sums, weight, value);
             }
         }
     }

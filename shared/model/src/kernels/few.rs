@@ -1,10 +1,11 @@
 //! Products of a few rows, with all that is added to them, in one go over the threads.
 
-use super::deltas::{BLOCK, Factors};
+use super::factors::{BLOCK, Factors, Inner};
 use super::integers::{IntegerRows, OUTPUTS, PackedRows, some_outputs};
 use super::{dispatch, math};
 use candle_core::Result;
 use rayon::prelude::*;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +14,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 const INNER: usize = 4 * 1024;
 /// The most outputs that one thread computes in one go, where there are many, so that the others can take the rest.
 const MOST_OUTPUTS: usize = 16 * OUTPUTS;
+
+/// What there is one of for each of a few rows: in place for one row, which is what single requests have, and for some more.
+type PerRow<T> = SmallVec<[T; 4]>;
 
 /// A few rows: as they are, and rounded.
 #[derive(Clone, Copy)]
@@ -96,21 +100,21 @@ dispatch!(multiply_dense, multiply_dense_body, (weights: &[f32], x: &[&[f32]], o
 /// Rows of one layer that have the same adapter, so that it is read once for all of them.
 struct Group<'a> {
     factors: &'a Factors,
-    rows: Vec<usize>,
-    parts: Vec<Part>,
+    rows: PerRow<usize>,
+    parts: PerRow<Part>,
 }
 
 /// Some ranks of A x: (rows of the group, ranks). Whoever needs them first computes them.
 struct Part {
     ranks: Range<usize>,
-    values: OnceLock<Vec<f32>>,
+    values: OnceLock<Inner>,
 }
 
 impl Group<'_> {
     fn get<'a>(&self, part: &'a Part, x: &FewRows<'_>) -> &'a [f32] {
         part.values.get_or_init(|| {
-            let rows = self.rows.iter().map(|row| x.row(*row));
-            self.factors.reduce(rows.collect(), part.ranks.clone())
+            let rows: PerRow<_> = self.rows.iter().map(|row| x.row(*row)).collect();
+            self.factors.reduce(&rows, part.ranks.clone())
         })
     }
 }
@@ -119,7 +123,7 @@ impl Group<'_> {
 struct Piece<'a> {
     layer: usize,
     first: usize,
-    out: Vec<&'a mut [f32]>,
+    out: PerRow<&'a mut [f32]>,
 }
 
 /// The pieces of each thread. They follow one another, so that a thread reads weights and adapters as one stream.
@@ -152,7 +156,7 @@ impl<'a> Queues<'a> {
 struct Work<'a> {
     x: &'a FewRows<'a>,
     layers: &'a [FewLayer<'a>],
-    groups: Vec<Vec<Group<'a>>>,
+    groups: Vec<SmallVec<[Group<'a>; 1]>>,
 }
 
 impl Work<'_> {
@@ -188,8 +192,8 @@ impl Work<'_> {
     /// Adds scaling · B A x.
     fn add(&self, group: &Group<'_>, piece: &mut Piece<'_>) {
         let parts = group.parts.iter();
-        let parts = parts.map(|part| group.get(part, self.x)).collect();
-        group.add(parts, piece.first, &mut piece.out);
+        let parts: PerRow<_> = parts.map(|part| group.get(part, self.x)).collect();
+        group.add(&parts, piece.first, &mut piece.out);
     }
 }
 
@@ -224,8 +228,12 @@ pub(crate) fn products(x: &FewRows<'_>, layers: &[FewLayer<'_>]) -> Result<Vec<V
 }
 
 /// (rows, outputs), cut into pieces of `share` outputs of every row.
-fn pieces(out: &mut [f32], outputs: usize, share: usize) -> impl Iterator<Item = Vec<&mut [f32]>> {
-    let mut rows: Vec<_> = out
+fn pieces(
+    out: &mut [f32],
+    outputs: usize,
+    share: usize,
+) -> impl Iterator<Item = PerRow<&mut [f32]>> {
+    let mut rows: PerRow<_> = out
         .chunks_mut(outputs.max(1))
         .map(|row| row.chunks_mut(share))
         .collect();
@@ -241,8 +249,8 @@ fn outputs_at_a_time(layers: &[FewLayer<'_>]) -> usize {
         .min(MOST_OUTPUTS)
 }
 
-fn groups<'a>(layer: &FewLayer<'a>) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+fn groups<'a>(layer: &FewLayer<'a>) -> SmallVec<[Group<'a>; 1]> {
+    let mut groups: SmallVec<[Group<'_>; 1]> = SmallVec::new();
     let rows = layer.factors.iter().enumerate();
     for (row, factors) in rows.filter_map(|(row, factors)| Some((row, (*factors)?))) {
         let known = |group: &&mut Group<'_>| std::ptr::eq(group.factors, factors);
@@ -250,7 +258,7 @@ fn groups<'a>(layer: &FewLayer<'a>) -> Vec<Group<'a>> {
             Some(group) => group.rows.push(row),
             None => groups.push(Group {
                 factors,
-                rows: vec![row],
+                rows: PerRow::from_slice(&[row]),
                 parts: factors
                     .ranks_at_a_time(INNER)
                     .map(|ranks| Part {
@@ -274,7 +282,7 @@ fn add_bias(bias: &[f32], out: &mut [&mut [f32]]) {
 
 impl Group<'_> {
     /// Adds scaling · B · inner to outputs from `first` on; `parts` are all of `inner`.
-    fn add(&self, parts: Vec<&[f32]>, first: usize, out: &mut [&mut [f32]]) {
+    fn add(&self, parts: &[&[f32]], first: usize, out: &mut [&mut [f32]]) {
         let count = out.first().map_or(0, |row| row.len());
         for at in (0..count).step_by(BLOCK) {
             let block = self.factors.block(first + at);
@@ -291,6 +299,7 @@ impl Group<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::factors::{Pair, Precision};
     use super::*;
     use crate::random::Random;
     use candle_core::quantized::{GgmlDType, QTensor};
@@ -321,8 +330,16 @@ mod tests {
         let bias = rows(&random((1, outputs), 2)).remove(0);
         let pairs =
             [3, 4].map(|seed| (random((rank, inputs), seed), random((outputs, rank), seed)));
-        let all = pairs.each_ref().map(|(a, b)| (a, b, 2.0));
-        let factors = Factors::of_all(&all).expect("factors");
+        let factors = |precision| {
+            let all = pairs.each_ref().map(|(a, b)| Pair {
+                a,
+                b,
+                scaling: 2.0,
+                precision,
+            });
+            Factors::of_all(&all).expect("factors")
+        };
+        let (rounded, whole) = (factors(Precision::Int16), factors(Precision::Float32));
         let x = random((4, inputs), 5);
         let values = rows(&x).concat();
         let own = [Some(0), None, Some(1), Some(0)];
@@ -331,22 +348,22 @@ mod tests {
             dtype: GgmlDType::Q8_0,
             outputs,
         };
-        let layer = |weights| FewLayer {
+        let layers = [
+            (Weights::Packed(blocks), &rounded),
+            (Weights::Dense(&dense), &whole),
+        ];
+        let layers = layers.map(|(weights, factors)| FewLayer {
             weights,
             outputs,
             bias: Some(&bias),
             factors: own.map(|index| index.map(|index| &factors[index])).to_vec(),
-        };
-        let rounded = IntegerRows::new(&values, inputs);
+        });
+        let integers = IntegerRows::new(&values, inputs);
         let few = FewRows {
             values: &values,
             width: inputs,
-            rounded: Some(&rounded),
+            rounded: Some(&integers),
         };
-        let layers = [
-            layer(Weights::Packed(blocks)),
-            layer(Weights::Dense(&dense)),
-        ];
         let found = products(&few, &layers).expect("products");
         let product =
             |x: &Tensor, w: &Tensor| x.matmul(&w.t().expect("turned")).expect("a product");

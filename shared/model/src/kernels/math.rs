@@ -1,8 +1,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps,
+    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm256_add_ps, _mm256_castps256_ps128, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
 };
 #[cfg(target_arch = "x86_64")]
 use std::slice::ChunksExact;
@@ -43,6 +43,33 @@ pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     rest + sums.iter().sum::<f32>()
 }
 
+/// The same of integers and numbers.
+#[inline(always)]
+pub(super) fn dot_integers<const FUSED: bool>(a: &[i16], b: &[f32]) -> f32 {
+    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_blocks
+        .remainder()
+        .iter()
+        .zip(b_blocks.remainder())
+        .fold(0f32, |sum, (a, b)| sum + f32::from(*a) * b);
+    #[cfg(target_arch = "x86_64")]
+    if FUSED {
+        #[expect(
+            unsafe_code,
+            reason = "`FUSED` is set by `dispatch` alone, where the processor has AVX2 and FMA"
+        )]
+        // SAFETY: see the reason above.
+        return rest + unsafe { dot_integer_blocks(a_blocks, b_blocks) };
+    }
+    let mut sums = [0f32; LANES];
+    for (a, b) in a_blocks.zip(b_blocks) {
+        for lane in 0..LANES {
+            sums[lane] = multiply_add::<FUSED>(f32::from(a[lane]), b[lane], sums[lane]);
+        }
+    }
+    rest + sums.iter().sum::<f32>()
+}
+
 /// In instructions of its own: the compiler goes at the last sum pair by pair, and then at all that leads to it.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
@@ -61,6 +88,40 @@ fn dot_blocks(a: ChunksExact<'_, f32>, b: ChunksExact<'_, f32>) -> f32 {
             sums[part] = _mm256_fmadd_ps(a, b, sums[part]);
         }
     }
+    sum_of_lanes(sums)
+}
+
+/// The same of integers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn dot_integer_blocks(a: ChunksExact<'_, i16>, b: ChunksExact<'_, f32>) -> f32 {
+    let mut sums = [_mm256_setzero_ps(); 4];
+    for (a, b) in a.zip(b) {
+        for part in 0..4 {
+            let (a, b) = (&a[part * 8..part * 8 + 8], &b[part * 8..part * 8 + 8]);
+            #[expect(
+                unsafe_code,
+                reason = "both slices hold the eight numbers that are read"
+            )]
+            // SAFETY: see the reason above; the instructions take any alignment.
+            let (a, b) = unsafe {
+                (
+                    _mm_loadu_si128(a.as_ptr().cast()),
+                    _mm256_loadu_ps(b.as_ptr()),
+                )
+            };
+            let a = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(a));
+            sums[part] = _mm256_fmadd_ps(a, b, sums[part]);
+        }
+    }
+    sum_of_lanes(sums)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn sum_of_lanes(sums: [__m256; 4]) -> f32 {
     let pair = |a, b| _mm256_add_ps(a, b);
     let eight = pair(pair(sums[0], sums[1]), pair(sums[2], sums[3]));
     let four = _mm_add_ps(
@@ -87,9 +148,12 @@ pub(super) fn sum(values: &[f32]) -> f32 {
 
 /// out += weight · row.
 #[inline(always)]
-pub(crate) fn add_scaled<const FUSED: bool>(out: &mut [f32], weight: f32, row: &[f32]) {
+pub(crate) fn add_scaled<const FUSED: bool, T>(out: &mut [f32], weight: f32, row: &[T])
+where
+    T: Copy + Into<f32>,
+{
     for (out, value) in out.iter_mut().zip(row) {
-        *out = multiply_add::<FUSED>(weight, *value, *out);
+        *out = multiply_add::<FUSED>(weight, (*value).into(), *out);
     }
 }
 
@@ -158,6 +222,13 @@ mod tests {
 
     crate::kernels::dispatch!(dot_of, dot_of_body, (a: &[f32], b: &[f32], out: &mut f32));
 
+    #[inline(always)]
+    fn dot_of_integers_body<const FUSED: bool>(a: &[i16], b: &[f32], out: &mut f32) {
+        *out = dot_integers::<FUSED>(a, b);
+    }
+
+    crate::kernels::dispatch!(dot_of_integers, dot_of_integers_body, (a: &[i16], b: &[f32], out: &mut f32));
+
     #[test]
     fn dot_counts_every_element() {
         for length in [0, 1, 31, 32, 33, 64, 100] {
@@ -166,6 +237,9 @@ mod tests {
             let mut found = 0.0;
             dot_of(&ones, &ones, &mut found);
             assert_eq!(found, length as f32);
+            dot_of_integers(&vec![3i16; length], &ones, &mut found);
+            assert_eq!(found, 3.0 * length as f32);
+            assert_eq!(dot_integers::<false>(&vec![3; length], &ones), found);
         }
     }
 }

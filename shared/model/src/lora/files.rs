@@ -64,7 +64,7 @@ impl Adapter {
             None if pairs.iter().all(Option::is_none) => {
                 Err(ModelError::damaged(&path, "it holds no tensors"))
             }
-            None => Self::finished(config, pairs),
+            None => Self::finished(config, pairs, decoder),
         }
     }
 

@@ -153,11 +153,11 @@ impl Parameters {
         &self.adapter
     }
 
-    /// A copy of the adapter that later steps do not change.
+    /// A copy of the adapter that later steps do not change, to be applied to `decoder`.
     ///
     /// # Errors
     /// When memory cannot be had; with [`Parameters::full`], which trains no adapter.
-    pub fn snapshot(&self) -> Result<Adapter> {
+    pub fn snapshot(&self, decoder: &Decoder) -> Result<Adapter> {
         if self.is_full() {
             return Err(ModelError::Training(
                 "full fine-tuning trains no adapter; save its weights as a model".to_owned(),
@@ -170,11 +170,11 @@ impl Parameters {
                 scaling: pair.scaling,
             })
         };
-        let last = self.adapter.pairs().last().map_or(0, |(slot, _)| slot + 1);
-        let pairs = (0..last)
-            .map(|slot| self.adapter.pair(slot).map(copy).transpose())
+        let pairs = decoder
+            .linears()
+            .map(|linear| self.adapter.pair(linear.slot).map(copy).transpose())
             .collect::<Result<_>>()?;
-        Adapter::finished(self.adapter.config().clone(), pairs)
+        Adapter::finished(self.adapter.config().clone(), pairs, decoder)
     }
 
     /// Names and values, in a fixed order.

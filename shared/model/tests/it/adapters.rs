@@ -7,7 +7,7 @@ use lore_model::{Adapter, Decoder, LoraConfig, Products, Segment, Source, Wanted
 
 fn adapter(decoder: &Decoder, config: LoraConfig) -> Adapter {
     Parameters::new(decoder, config, InitB::Random, 9)
-        .and_then(|parameters| parameters.snapshot())
+        .and_then(|parameters| parameters.snapshot(decoder))
         .expect("an adapter")
 }
 
@@ -138,6 +138,6 @@ fn none(decoder: &Decoder) -> Adapter {
         InitB::Zero,
         1,
     )
-    .and_then(|parameters| parameters.snapshot())
+    .and_then(|parameters| parameters.snapshot(decoder))
     .expect("an adapter")
 }

@@ -21,7 +21,7 @@ fn sequences(decoder: &Decoder) -> Sequences {
         };
         Parameters::new(decoder, config, InitB::Random, seed)
             .expect("parameters")
-            .snapshot()
+            .snapshot(decoder)
             .expect("a copy")
     };
     let prompts = vec![

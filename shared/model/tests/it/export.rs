@@ -20,7 +20,7 @@ fn adapter(decoder: &Decoder) -> Adapter {
         ..LoraConfig::default()
     };
     Parameters::new(decoder, config, InitB::Random, 5)
-        .and_then(|parameters| parameters.snapshot())
+        .and_then(|parameters| parameters.snapshot(decoder))
         .expect("an adapter")
 }
 
@@ -175,7 +175,7 @@ fn an_adapter_on_a_tied_output_projection_unties_it() {
         ..LoraConfig::default()
     };
     let adapter = Parameters::new(&base, config, InitB::Random, 1)
-        .and_then(|parameters| parameters.snapshot())
+        .and_then(|parameters| parameters.snapshot(&base))
         .expect("an adapter");
     let out = tempfile::tempdir().expect("a folder");
     let to = out.path().join("merged");

@@ -165,7 +165,7 @@ fn the_loss_falls_the_base_stays_and_runs_are_bitwise_equal() {
             distance(old, new) > 0.0
         });
         assert_eq!(moved.count(), before.len(), "a weight has not moved");
-        assert!(parameters.snapshot().is_err());
+        assert!(parameters.snapshot(&base).is_err());
     }
 }
 

@@ -286,7 +286,7 @@ async fn an_adapter_is_loaded_while_serving_and_a_wrong_one_is_refused() {
     )
     .expect("parameters");
     parameters
-        .snapshot()
+        .snapshot(generator.decoder())
         .and_then(|adapter| adapter.save(folder.path(), generator.decoder()))
         .expect("saving");
     let with = |adapter: Option<&str>| GenerateRequest {

@@ -234,7 +234,7 @@ impl Firsts {
 fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters, firsts: &Firsts) {
     let after = Adapter::load(&folder.join("adapter-after"), decoder, "after", "base")
         .expect("the adapter loads");
-    let own = parameters.snapshot().expect("a copy");
+    let own = parameters.snapshot(decoder).expect("a copy");
     assert!(
         firsts.undecided() < 1e-2,
         "{}: too many gradients are rounding: {}",
@@ -270,7 +270,7 @@ fn trained_as_expected(folder: &Path, decoder: &Decoder, parameters: &Parameters
 fn training_and_serving_compute_the_same_logits() {
     for folder in parity() {
         let (decoder, parameters, batch) = first(&folder, InitB::Random);
-        let adapter = parameters.snapshot().expect("a copy");
+        let adapter = parameters.snapshot(&decoder).expect("a copy");
         let trained = train_logits(&decoder, Some(&adapter), &batch).expect("logits");
         let served: Vec<Tensor> = batch
             .iter()
@@ -477,7 +477,7 @@ fn two_runs_with_one_seed_are_bitwise_equal_and_a_checkpoint_continues_one() {
             for step in 0..4 {
                 if restart && step == 2 {
                     let (values, moments, steps) = (
-                        parameters.snapshot().expect("a copy"),
+                        parameters.snapshot(&decoder).expect("a copy"),
                         optimiser.state(&parameters),
                         optimiser.steps(),
                     );
@@ -519,7 +519,7 @@ fn a_saved_adapter_loads_to_the_same_bits() {
     for folder in parity() {
         let (decoder, parameters, _) = first(&folder, InitB::Random);
         let out = tempfile::tempdir().expect("a folder");
-        let saved = parameters.snapshot().expect("a copy");
+        let saved = parameters.snapshot(&decoder).expect("a copy");
         saved.save(out.path(), &decoder).expect("saving");
         let loaded = Adapter::load(out.path(), &decoder, "own", "base").expect("loading");
         assert_eq!(saved.parameters(), loaded.parameters());
