@@ -61,14 +61,20 @@ impl Linear {
     }
 
     /// Adds bias and adapters to x · Wᵀ.
-    fn adapt(&self, product: Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<Tensor> {
+    fn adapt(
+        &self,
+        product: Tensor,
+        x: &Tensor,
+        groups: &[AdaptedRows<'_>],
+        integers: bool,
+    ) -> Result<Tensor> {
         let base = self.with_bias(product)?;
         if groups.iter().all(|group| group.pair.is_none()) {
             return Ok(base);
         }
         let mut pairs = groups.iter().filter_map(|group| group.pair);
         if is_plain(&base) && pairs.all(|pair| is_plain(&pair.a) && is_plain(&pair.b)) {
-            add_deltas_in_place(&base, x, groups)?;
+            add_deltas_in_place(&base, x, groups, integers)?;
             return Ok(base);
         }
         add_deltas(&base, x, groups)
@@ -116,7 +122,7 @@ pub(crate) fn infer(
     let layers = linears.iter().zip(groups);
     let adapted = layers
         .zip(products)
-        .map(|((linear, groups), product)| linear.adapt(product, x, groups));
+        .map(|((linear, groups), product)| linear.adapt(product, x, groups, integers));
     adapted.collect()
 }
 
@@ -178,8 +184,13 @@ fn is_plain(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32 && tensor.is_contiguous()
 }
 
-/// On the CPU.
-fn add_deltas_in_place(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) -> Result<()> {
+/// On the CPU; rounded factors only where products may be in integers.
+fn add_deltas_in_place(
+    base: &Tensor,
+    x: &Tensor,
+    groups: &[AdaptedRows<'_>],
+    integers: bool,
+) -> Result<()> {
     let pairs = groups.iter().filter_map(|group| Some((group, group.pair?)));
     let factors: Vec<_> = pairs
         .map(|(group, pair)| {
@@ -194,7 +205,9 @@ fn add_deltas_in_place(base: &Tensor, x: &Tensor, groups: &[AdaptedRows<'_>]) ->
     let mut deltas = Vec::with_capacity(factors.len());
     for (group, a, b, scaling) in &factors {
         let delta = match group.factors {
-            Some(factors) if group.is_few() => Delta::Few(factors),
+            Some(factors) if group.is_few() && (integers || !factors.is_rounded()) => {
+                Delta::Few(factors)
+            }
             _ => Delta::Many {
                 a: a.get()?,
                 b: b.get()?,

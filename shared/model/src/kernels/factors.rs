@@ -96,6 +96,11 @@ impl Factors {
         factors.collect()
     }
 
+    /// Whether values are rounded to 16 bits.
+    pub(crate) fn is_rounded(&self) -> bool {
+        self.scales.is_some()
+    }
+
     fn values(&self, bytes: &Range<usize>) -> Values<'_> {
         match self.scales {
             Some(_) => Values::Int16(self.pages.slice(bytes)),
