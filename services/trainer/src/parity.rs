@@ -78,7 +78,7 @@ fn served_logits(
                 cache: &mut cache,
                 adapter,
             };
-            // In float32: rounding to integers is the base's affair and the same for every adapter.
+            // In float32: how decode rounds activations and factors is no fault of an adapter, and lore-model's tests bound it.
             let logits = decoder.forward(&mut [segment], Wanted::All, Products::Float)?;
             row = Some(logits.get(tokens.len() - 1)?.to_dtype(DType::F32)?);
         }

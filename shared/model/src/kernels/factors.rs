@@ -16,8 +16,8 @@ const MOST: f32 = i16::MAX as f32;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Precision {
     Float32,
-    /// Rounded to 1/32,767 of the largest one of their rank: as finely as products with quantised matrices round their
-    /// activations, which are larger, and half the bytes.
+    /// Rounded to 1/32,767 of the largest one of their rank: half the bytes, and 16 bits as activations of quantised
+    /// matrices have.
     Int16,
 }
 
@@ -349,6 +349,7 @@ mod wide {
     pub(super) fn is_there() -> bool {
         std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("fma")
     }
 
