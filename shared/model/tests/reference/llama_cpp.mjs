@@ -2,15 +2,21 @@
 //
 //   mkdir /tmp/reference && cd /tmp/reference && npm install node-llama-cpp@3.22.1 && pip install gguf
 //   python .../widen.py MODEL.gguf WIDE.gguf
-//   cp .../llama_cpp.mjs . && node llama_cpp.mjs MODEL.gguf WIDE.gguf .../questions.json .../NAME
+//   cp .../llama_cpp.mjs . && cd node_modules/@node-llama-cpp/linux-x64/bins/linux-x64 && mkdir away
+//   mv libggml-cpu-{zen4,sapphirerapids,icelake,cascadelake,cooperlake,cannonlake,skylakex,alderlake}.so away; cd -
+//   node llama_cpp.mjs MODEL.gguf WIDE.gguf .../questions.json .../NAME      (with its kernels for AVX2)
+//   mv node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/{away/*,}
+//   node llama_cpp.mjs MODEL.gguf --other-kernels .../questions.json .../NAME (with those for AVX-512)
 //
 // WIDE.gguf holds MODEL.gguf's weights in float32: with them llama.cpp rounds no activations to 8 bits, which it does for
-// every quantised matrix. Both run with a float32 KV cache and without flash attention; neither threads nor batch sizes
-// change a bit of the result.
+// every quantised matrix. All runs are without flash attention and with a float32 KV cache, but one. Threads and batch
+// sizes change no bit of the result; the kernels do.
 //
 // NAME.json: tokens of some texts (special tokens not parsed); for each question its prompt's tokens, the greedy
-// continuations of 32 tokens of both files, and WIDE.gguf's logits behind the prompt at some ids (evenly spread, and the
-// 16 largest). NAME.safetensors: MODEL.gguf's logits behind each prompt for the whole vocabulary, in half precision.
+// continuation of 32 tokens (`greedy`), the same with a KV cache in half precision (`half_cache_greedy`, llama.cpp's
+// default), with the other kernels (`other_kernels_greedy`, which the second run adds) and of WIDE.gguf (`wide_greedy`),
+// and WIDE.gguf's logits behind the prompt at some ids (evenly spread, and the 16 largest). NAME.safetensors:
+// MODEL.gguf's logits behind each prompt for the whole vocabulary, in half precision.
 import fs from "node:fs";
 import { getLlama } from "node-llama-cpp";
 
@@ -43,11 +49,11 @@ async function answer(context, tokens, model) {
   return { logits, greedy };
 }
 
-async function run(path) {
+async function run(path, cache) {
   const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
   const context = await model.createContext({
     contextSize: 1024, threads: 1, sequences: 1, flashAttention: false,
-    experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32",
+    experimentalKvCacheKeyType: cache, experimentalKvCacheValueType: cache,
   });
   const prompts = [];
   for (const question of questions) {
@@ -78,15 +84,29 @@ function safetensors(rows) {
   return Buffer.concat([length, header, bytes]);
 }
 
-const file = await run(modelPath);
-const wide = await run(widePath);
-const prompts = file.prompts.map(({ question, tokens, greedy }, index) => {
-  const { logits, greedy: wide_greedy } = wide.prompts[index];
-  const top = [...logits.keys()].sort((a, b) => logits[b] - logits[a]).slice(0, 16);
-  const spread = Array.from({ length: 240 }, (_, index) => Math.floor((index * logits.length) / 240));
-  const ids = [...new Set([...top, ...spread])].sort((a, b) => a - b);
-  return { question, tokens, greedy, wide_greedy, ids, wide_logits: ids.map((id) => Number(logits[id].toFixed(4))) };
-});
-fs.writeFileSync(`${out}.json`, JSON.stringify({ texts: file.texts, prompts }));
-fs.writeFileSync(`${out}.safetensors`, safetensors(file.prompts.map(({ logits }) => logits)));
+async function addOtherKernels() {
+  const { prompts } = await run(modelPath, "F32");
+  const reference = JSON.parse(fs.readFileSync(`${out}.json`, "utf8"));
+  reference.prompts.forEach((prompt, index) => { prompt.other_kernels_greedy = prompts[index].greedy; });
+  fs.writeFileSync(`${out}.json`, JSON.stringify(reference));
+}
+
+async function write() {
+  const file = await run(modelPath, "F32");
+  const half_cache = await run(modelPath, "F16");
+  const wide = await run(widePath, "F32");
+  const prompts = file.prompts.map(({ question, tokens, greedy }, index) => {
+    const { logits, greedy: wide_greedy } = wide.prompts[index];
+    const half_cache_greedy = half_cache.prompts[index].greedy;
+    const top = [...logits.keys()].sort((a, b) => logits[b] - logits[a]).slice(0, 16);
+    const spread = Array.from({ length: 240 }, (_, index) => Math.floor((index * logits.length) / 240));
+    const ids = [...new Set([...top, ...spread])].sort((a, b) => a - b);
+    const wide_logits = ids.map((id) => Number(logits[id].toFixed(4)));
+    return { question, tokens, greedy, half_cache_greedy, wide_greedy, ids, wide_logits };
+  });
+  fs.writeFileSync(`${out}.json`, JSON.stringify({ texts: file.texts, prompts }));
+  fs.writeFileSync(`${out}.safetensors`, safetensors(file.prompts.map(({ logits }) => logits)));
+}
+
+await (widePath === "--other-kernels" ? addOtherKernels() : write());
 process.exit(0);
