@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// cannot interrupt a computation.
 pub(crate) const GROUP_TOKENS: usize = 1024;
 
+/// What a computation costs beside its tokens, in tokens: multilingual-e5-small took 3 ms, and 0.13 ms for each token.
+const GROUP_COST: usize = 24;
+
 /// Vectors of some texts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Embeddings {
@@ -83,20 +86,39 @@ impl Batch {
     }
 }
 
-/// Groups of similar length whose padded size is at most `budget`, or of one text. The longest come first, so that what a batch
-/// needs most memory for comes at its beginning.
+/// Groups of similar length whose padded size is at most `budget`, or of one text: those that cost least, counting padded tokens
+/// and [`GROUP_COST`]. The longest come first, so that what a batch needs most memory for comes at its beginning.
 pub(crate) fn group(tokens: &[usize], budget: usize) -> VecDeque<Vec<usize>> {
     let mut order: Vec<(usize, usize)> = tokens.iter().copied().enumerate().collect();
     order.sort_by_key(|(index, tokens)| (std::cmp::Reverse(*tokens), *index));
-    let mut groups = VecDeque::new();
     let mut rest = order.as_slice();
-    while let Some((_, longest)) = rest.first() {
-        let fitting = (budget / (*longest).max(1)).clamp(1, rest.len());
-        let (group, tail) = rest.split_at(fitting);
+    let mut groups = VecDeque::new();
+    for size in sizes(&order, budget) {
+        let (group, tail) = rest.split_at(size);
         groups.push_back(group.iter().map(|(index, _)| *index).collect());
         rest = tail;
     }
     groups
+}
+
+/// The sizes of the groups into which texts, the longest first, are cut at the least cost.
+fn sizes(order: &[(usize, usize)], budget: usize) -> Vec<usize> {
+    // Of the texts from each on: the least cost, and the size of the first group.
+    let mut best = vec![(0, 0); order.len() + 1];
+    for (first, (_, longest)) in order.iter().enumerate().rev() {
+        let fitting = (budget / (*longest).max(1)).clamp(1, order.len() - first);
+        best[first] = (1..=fitting)
+            .map(|size| (size * longest + GROUP_COST + best[first + size].0, size))
+            .min()
+            .unwrap_or_default();
+    }
+    let mut first = 0;
+    std::iter::from_fn(|| {
+        let size = best.get(first)?.1;
+        first += size;
+        (size > 0).then_some(size)
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -115,6 +137,15 @@ mod tests {
             let longest = group.iter().map(|i| tokens[*i]).max().unwrap();
             assert!(longest * group.len() <= 1024, "{group:?}");
         }
+    }
+
+    #[test]
+    fn a_short_text_is_not_padded_to_a_long_one() {
+        assert_eq!(
+            group(&[60, 250, 245, 58, 240], 1024),
+            [vec![1, 2, 4], vec![0, 3]]
+        );
+        assert_eq!(group(&[20, 18, 25], 1024), [vec![2, 0, 1]]);
     }
 
     #[test]
