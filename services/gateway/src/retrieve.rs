@@ -3,6 +3,7 @@
 use crate::error::GatewayError;
 use crate::state::GatewayState;
 use lore_catalog::StoredPassage;
+use lore_embed::EmbedPool;
 use lore_index::Candidate;
 use lore_retrieval::{DenseEvidence, Fused, dense_only, lexical_only, reciprocal_rank_fusion};
 use lore_types::{ChunkId, Collection, Filter, Passage, SearchMode};
@@ -18,7 +19,7 @@ pub(crate) struct Query<'a> {
     pub text: &'a str,
     pub mode: SearchMode,
     pub filter: Option<&'a Filter>,
-    /// Passages wanted, at least, where there are so many.
+    /// Passages wanted.
     pub limit: usize,
 }
 
@@ -33,10 +34,15 @@ pub(crate) struct Found {
     pub retrieve_time: Duration,
 }
 
-/// Both sides' candidates of one round, without those that cannot be found any more.
-struct Round {
+/// What the indexes give for a query, best first.
+struct Sides {
     dense: Vec<Candidate>,
     lexical: Vec<Candidate>,
+}
+
+/// Both sides' candidates of one round, without those that cannot be found any more.
+struct Round {
+    sides: Sides,
     stored: HashMap<ChunkId, StoredPassage>,
     stale: usize,
 }
@@ -48,11 +54,11 @@ impl GatewayState {
             return Ok(Found::default());
         }
         let embedding = Instant::now();
-        let (vector, background) = self.embed(query).await?;
+        let (vector, background) = self.embed_with_background(query).await?;
         let embed_time = embedding.elapsed();
         let retrieving = Instant::now();
         let round = self.rounds(query, vector.as_deref()).await?;
-        let dense = round.dense.first().and_then(|best| {
+        let dense = round.sides.dense.first().and_then(|best| {
             DenseEvidence::new(
                 best.score,
                 &round.stored.get(&best.chunk_id)?.text,
@@ -68,20 +74,51 @@ impl GatewayState {
         })
     }
 
-    /// The candidates of a query whose vector is known, as [`GatewayState::find`] orders them.
-    pub(crate) async fn find_by_vector(
-        &self,
-        query: &Query<'_>,
-        vector: &[f32],
-    ) -> Result<Vec<Passage>, GatewayError> {
-        let round = self.rounds(query, Some(vector)).await?;
-        Ok(self.ranked(query.mode, round))
+    /// The `limit` best passages of a query.
+    pub(crate) async fn best(&self, query: &Query<'_>) -> Result<Vec<Passage>, GatewayError> {
+        if query.collection.chunks == 0 {
+            return Ok(Vec::new());
+        }
+        let vector = self.embed(query).await?.map(|(_, vector)| vector);
+        self.best_by_vector(query, vector.as_deref()).await
     }
 
-    /// The question's vector and its cosines with the background; nothing where only the lexical side is asked.
-    async fn embed(&self, query: &Query<'_>) -> Result<(Option<Vec<f32>>, Vec<f32>), GatewayError> {
+    /// The `limit` best passages of a query whose vector is known. The catalog is asked for no others, unless one of these
+    /// cannot be found any more.
+    pub(crate) async fn best_by_vector(
+        &self,
+        query: &Query<'_>,
+        vector: Option<&[f32]>,
+    ) -> Result<Vec<Passage>, GatewayError> {
+        let sides = self.sides(query, vector, self.wanted(query)).await?;
+        let mut best = self.fused(query.mode, &sides);
+        best.truncate(query.limit);
+        let ids: Vec<ChunkId> = best.iter().map(|fused| fused.chunk_id).collect();
+        let hydrated = self
+            .parts()
+            .catalog
+            .passages(&query.collection.name, &ids)
+            .await?;
+        if hydrated.stale == 0 {
+            let stored = hydrated.passages.into_iter();
+            return Ok(stored
+                .zip(&best)
+                .map(|(stored, fused)| passage(stored, fused))
+                .collect());
+        }
+        let round = self.rounds(query, vector).await?;
+        let mut passages = self.ranked(query.mode, round);
+        passages.truncate(query.limit);
+        Ok(passages)
+    }
+
+    /// The collection's embedder and the question's vector; nothing where only the lexical side is asked.
+    async fn embed(
+        &self,
+        query: &Query<'_>,
+    ) -> Result<Option<(EmbedPool, Vec<f32>)>, GatewayError> {
         if query.mode == SearchMode::Lexical {
-            return Ok((None, Vec::new()));
+            return Ok(None);
         }
         let embedder = self
             .parts()
@@ -89,8 +126,24 @@ impl GatewayState {
             .get(&query.collection.embedder)
             .await?;
         let vector = embedder.embed_query(query.text.to_owned()).await?;
+        Ok(Some((embedder, vector)))
+    }
+
+    /// The question's vector, and its cosines with the background.
+    async fn embed_with_background(
+        &self,
+        query: &Query<'_>,
+    ) -> Result<(Option<Vec<f32>>, Vec<f32>), GatewayError> {
+        let Some((embedder, vector)) = self.embed(query).await? else {
+            return Ok((None, Vec::new()));
+        };
         let background = self.backgrounds().cosines(&embedder, &vector).await?;
         Ok((Some(vector), background))
+    }
+
+    /// Candidates that each side is asked for.
+    fn wanted(&self, query: &Query<'_>) -> usize {
+        self.settings().candidates.max(query.limit)
     }
 
     /// Asks again, and for more, while some of what the indexes gave cannot be found: then a document was replaced or deleted
@@ -100,7 +153,7 @@ impl GatewayState {
         query: &Query<'_>,
         vector: Option<&[f32]>,
     ) -> Result<Round, GatewayError> {
-        let wanted = self.settings().candidates.max(query.limit);
+        let wanted = self.wanted(query);
         let mut round = self.round(query, vector, wanted).await?;
         for doubling in 1..ROUNDS {
             if round.stale == 0 {
@@ -117,8 +170,7 @@ impl GatewayState {
         vector: Option<&[f32]>,
         fetch: usize,
     ) -> Result<Round, GatewayError> {
-        let (dense, lexical) =
-            tokio::try_join!(self.dense(query, vector, fetch), self.lexical(query, fetch))?;
+        let Sides { dense, lexical } = self.sides(query, vector, fetch).await?;
         let mut seen = HashSet::new();
         let all = dense
             .iter()
@@ -141,11 +193,25 @@ impl GatewayState {
                 .collect()
         };
         Ok(Round {
-            dense: can_be_found(dense),
-            lexical: can_be_found(lexical),
+            sides: Sides {
+                dense: can_be_found(dense),
+                lexical: can_be_found(lexical),
+            },
             stale: hydrated.stale,
             stored,
         })
+    }
+
+    /// Asks both sides at once.
+    async fn sides(
+        &self,
+        query: &Query<'_>,
+        vector: Option<&[f32]>,
+        fetch: usize,
+    ) -> Result<Sides, GatewayError> {
+        let (dense, lexical) =
+            tokio::try_join!(self.dense(query, vector, fetch), self.lexical(query, fetch))?;
+        Ok(Sides { dense, lexical })
     }
 
     async fn dense(
@@ -180,16 +246,19 @@ impl GatewayState {
     }
 
     fn ranked(&self, mode: SearchMode, mut round: Round) -> Vec<Passage> {
-        let (dense, lexical) = (scored(&round.dense), scored(&round.lexical));
-        let fused = match mode {
-            SearchMode::Hybrid => reciprocal_rank_fusion(&dense, &lexical, &self.settings().fusion),
-            SearchMode::Dense => dense_only(&dense),
-            SearchMode::Lexical => lexical_only(&lexical),
-        };
-        fused
+        self.fused(mode, &round.sides)
             .iter()
             .filter_map(|fused| Some(passage(round.stored.remove(&fused.chunk_id)?, fused)))
             .collect()
+    }
+
+    fn fused(&self, mode: SearchMode, sides: &Sides) -> Vec<Fused> {
+        let (dense, lexical) = (scored(&sides.dense), scored(&sides.lexical));
+        match mode {
+            SearchMode::Hybrid => reciprocal_rank_fusion(&dense, &lexical, &self.settings().fusion),
+            SearchMode::Dense => dense_only(&dense),
+            SearchMode::Lexical => lexical_only(&lexical),
+        }
     }
 }
 

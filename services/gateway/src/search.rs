@@ -74,9 +74,8 @@ impl GatewayState {
             limit,
         };
         let started = Instant::now();
-        let mut passages = self.find(&query).await?.passages;
+        let mut passages = self.best(&query).await?;
         measure::search(word(request.mode), started.elapsed());
-        passages.truncate(limit);
         if !request.explain {
             passages
                 .iter_mut()
@@ -105,9 +104,7 @@ impl GatewayState {
             filter: None,
             limit,
         };
-        let mut passages = self.find_by_vector(&query, vector).await?;
-        passages.truncate(limit);
-        Ok(passages)
+        self.best_by_vector(&query, Some(vector)).await
     }
 }
 
