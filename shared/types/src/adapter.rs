@@ -153,7 +153,8 @@ pub struct TrainedOn {
     pub document_versions: Vec<String>,
 }
 
-/// A comparison of trainer and server logits on fixed prompts.
+/// A comparison of trainer and server logits on fixed prompts: of two, in exact products and in those of serving, the one that
+/// comes nearer to its limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ParityReport {
     /// Prompts compared.

@@ -142,6 +142,13 @@ async fn only_the_active_version_of_a_document_is_found() {
         !names(&search(&rig, query.clone()).await).contains(&"hours.md".to_owned()),
         "it is not active yet"
     );
+    for limit in [1, 2] {
+        let nearest = json!({"collection": "handbook", "query": "The handbook says that the office opens at 7.", "limit": limit});
+        let body = search(&rig, nearest).await;
+        let found = names(&body);
+        assert_eq!(found.len(), limit, "the next best take its place: {body}");
+        assert!(!found.contains(&"hours.md".to_owned()), "{body}");
+    }
     rig.add(
         "handbook",
         "hours.md",

@@ -209,11 +209,8 @@ fn compare(name: &str) -> Option<(usize, usize)> {
 
 #[test]
 fn qwen_is_what_llama_cpp_computes() {
-    if let Some((equal, kernels)) = compare("qwen2.5-coder-0.5b-instruct") {
-        assert!(
-            equal >= EQUAL.min(kernels),
-            "only {equal} texts are equal, {kernels} of llama.cpp's own"
-        );
+    if let Some((equal, _)) = compare("qwen2.5-coder-0.5b-instruct") {
+        assert!(equal >= EQUAL, "only {equal} texts are equal");
     }
 }
 

@@ -187,7 +187,7 @@ fn follows_peft(pass: Pass, every_weight: bool) {
 /// The first gradient of every value that was not zero; empty where every weight is to be compared. `AdamW`'s first change
 /// is lr · g / (|g| + 1e-8): where g is no more than the rounding of float32, that is any number between -lr and lr, in
 /// torch as well: `tests/reference/peft_rounding.py` finds PEFT's own runs of `llama-untied` in float64 2.7e-3, with SDPA
-/// 2.0e-3 from the reference, and 3e-6 for the other folders.
+/// 2.0e-3 from the reference, and 4e-6 at most for the other folders.
 #[derive(Default)]
 struct Firsts(Vec<Vec<f32>>);
 
